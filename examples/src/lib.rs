@@ -1,0 +1,1 @@
+//! Examples of Ooblex; see the `[[example]]` targets.

@@ -1,0 +1,1 @@
+//! Ooblex mjpeg.
