@@ -1,0 +1,180 @@
+//! The thread that runs a stream's processors.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::swap::{ActiveEffect, Swap};
+use crate::buffer::BufferPool;
+use crate::clock::{Clock, Stage};
+use crate::frame::Frame;
+use crate::image::Image;
+use crate::picture::Picture;
+use crate::processor::{FailurePolicy, FrameProcessor, Mode, ProcessContext, ProcessError, Verdict};
+use crate::queue::{QueueReceiver, QueueSender, Sent};
+use crate::stats::{DropReason, StreamStats};
+
+/// Frames in a row that may fail before the processor is discarded.
+pub(super) const MAX_ERRORS_IN_A_ROW: u32 = 30;
+/// Repeated warnings are logged once in this time.
+const LOG_EVERY: Duration = Duration::from_secs(1);
+
+pub(super) struct Runner {
+    pub(super) frames: QueueReceiver<Frame>,
+    pub(super) outlets: Vec<QueueSender<Frame>>,
+    pub(super) processor: Option<Box<dyn FrameProcessor>>,
+    pub(super) active: ActiveEffect,
+    pub(super) swap: Swap,
+    pub(super) stats: Arc<StreamStats>,
+    pub(super) clock: Clock,
+    pub(super) pool: BufferPool,
+    pub(super) mode: Mode,
+    /// A frame older than this when its turn comes is dropped unprocessed; `None` for no limit.
+    pub(super) budget: Option<Duration>,
+    pub(super) stopped: tokio::sync::watch::Receiver<bool>,
+}
+
+/// What is to be done with a frame after the processor has seen it.
+enum Outcome {
+    Emit,
+    Drop(DropReason),
+}
+
+impl Runner {
+    /// Runs until the queue ends. In live mode a stop discards what waits.
+    pub(super) fn run(mut self) {
+        let mut errors = 0;
+        let mut last_log = None;
+        while let Some(mut frame) = self.frames.recv_blocking() {
+            if self.mode == Mode::Live && *self.stopped.borrow() {
+                self.stats.dropped.count(DropReason::Shutdown);
+                continue;
+            }
+            self.apply_swap(&mut errors);
+            let now = self.clock.now();
+            frame.trace.mark(Stage::Queue, now);
+            if self.budget.is_some_and(|b| now.saturating_duration_since(frame.received) > b) {
+                self.stats.dropped.count(DropReason::Expired);
+                continue;
+            }
+            let before = frame.image.counts();
+            let outcome = self.process(&mut frame, now, &mut errors, &mut last_log);
+            self.stats.add_picture_counts(before, frame.image.counts());
+            match outcome {
+                Outcome::Emit => self.emit(frame),
+                Outcome::Drop(reason) => self.stats.dropped.count(reason),
+            }
+        }
+        if let Some(processor) = self.processor.take() {
+            self.swap.retire(processor);
+        }
+    }
+
+    fn apply_swap(&mut self, errors: &mut u32) {
+        let Some(effect) = self.swap.take() else { return };
+        self.active = ActiveEffect::of(&effect);
+        *errors = 0;
+        if let Some(old) = self.processor.replace(effect.processor) {
+            self.swap.retire(old);
+        }
+        tracing::info!(effect = %self.active.name, generation = self.active.generation, "effect switched");
+    }
+
+    fn process(
+        &mut self,
+        frame: &mut Frame,
+        now: Instant,
+        errors: &mut u32,
+        last_log: &mut Option<Instant>,
+    ) -> Outcome {
+        let Some(processor) = &mut self.processor else { return fail(self.active.on_failure, frame) };
+        let marks = frame.trace.marks().len();
+        let mut cx = ProcessContext::new(&self.clock, &self.pool)
+            .with_mode(self.mode)
+            .with_generation(self.active.generation)
+            .with_deadline(self.budget.map(|b| frame.received + b));
+        cx.now = now;
+        let result =
+            catch_unwind(AssertUnwindSafe(|| processor.process(frame, &mut cx))).unwrap_or_else(|panic| {
+                let what = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+                let what = what
+                    .or_else(|| panic.downcast_ref::<String>().cloned())
+                    .unwrap_or_else(|| "panic".into());
+                Err(ProcessError::Fatal(format!("panicked: {what}").into()))
+            });
+        let error = match result {
+            Ok(verdict) => {
+                *errors = 0;
+                if frame.trace.marks().len() == marks {
+                    frame.trace.mark(Stage::Process(0), self.clock.now());
+                }
+                return match verdict {
+                    Verdict::Emit => Outcome::Emit,
+                    Verdict::Drop => Outcome::Drop(DropReason::Processor),
+                };
+            }
+            Err(error) => error,
+        };
+        *errors += 1;
+        self.stats.process_errors.increment();
+        let sequence = frame.sequence;
+        if last_log.is_none_or(|t| now.saturating_duration_since(t) >= LOG_EVERY) {
+            *last_log = Some(now);
+            let total = self.stats.process_errors.get();
+            tracing::warn!(error = %error.inner(), sequence, total, effect = %self.active.name, "processing failed");
+        }
+        if matches!(error, ProcessError::Fatal(_)) || *errors >= MAX_ERRORS_IN_A_ROW {
+            let reason = match &error {
+                ProcessError::Fatal(error) => error.to_string(),
+                ProcessError::Frame(error) => {
+                    format!("{MAX_ERRORS_IN_A_ROW} frames in a row failed: {error}")
+                }
+            };
+            tracing::error!(%reason, effect = %self.active.name, policy = ?self.active.on_failure, "processor discarded");
+            self.swap.failed(reason);
+            if let Some(processor) = self.processor.take() {
+                self.swap.retire(processor);
+            }
+        }
+        fail(self.active.on_failure, frame)
+    }
+
+    fn emit(&mut self, frame: Frame) {
+        self.stats.on_processed(self.clock.now(), &frame.trace);
+        let Some((last, others)) = self.outlets.split_last() else { return };
+        for outlet in others {
+            hand_over(outlet, frame.clone(), self.mode, &self.stats);
+        }
+        hand_over(last, frame, self.mode, &self.stats);
+    }
+}
+
+fn hand_over(outlet: &QueueSender<Frame>, frame: Frame, mode: Mode, stats: &StreamStats) {
+    let sent = if mode == Mode::Lossless { outlet.send_blocking(frame) } else { outlet.try_send(frame) };
+    match sent {
+        Sent::Queued => {}
+        Sent::Displaced(_) | Sent::Rejected(_) => stats.dropped.count(DropReason::SinkBusy),
+        // The sink has failed and was removed; its stream and its other sinks run on.
+        Sent::Closed(_) => {}
+    }
+}
+
+/// Applies a failure policy. The frame may hold half-changed pixels, so `Pass` is only for harmless effects.
+fn fail(policy: FailurePolicy, frame: &mut Frame) -> Outcome {
+    match policy {
+        FailurePolicy::Pass => Outcome::Emit,
+        FailurePolicy::Hold => Outcome::Drop(DropReason::ProcessFailed),
+        FailurePolicy::Blank => {
+            frame.annotations.clear();
+            let pool = frame.image.pool().clone();
+            match Image::black(frame.image.width(), frame.image.height(), &pool) {
+                Ok(black) => {
+                    // A new picture, so that nothing of the old one remains reachable.
+                    frame.image = Picture::new(black, pool);
+                    Outcome::Emit
+                }
+                Err(_) => Outcome::Drop(DropReason::ProcessFailed),
+            }
+        }
+    }
+}

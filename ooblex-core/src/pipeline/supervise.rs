@@ -1,0 +1,178 @@
+//! The tasks around a pipeline's thread: the source with its retries, and the sinks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::PipelineState;
+use super::input::{Input, Pushed};
+use crate::clock::{Clock, Stage};
+use crate::frame::Frame;
+use crate::processor::Mode;
+use crate::queue::QueueReceiver;
+use crate::sink::{FrameSink, SinkError};
+use crate::source::{FrameSource, SourceError};
+use crate::stats::{DropReason, StreamStats};
+
+/// Growing pauses between attempts: each twice the last up to a cap, shortened by up to a quarter at random so
+/// that many clients do not return at the same moment.
+#[derive(Clone, Debug)]
+pub struct Backoff {
+    next: Duration,
+    first: Duration,
+    cap: Duration,
+    random: u64,
+}
+
+impl Backoff {
+    /// Pauses from `first` to `cap`. `seed` decides the jitter.
+    pub const fn new(first: Duration, cap: Duration, seed: u64) -> Self {
+        Self { next: first, first, cap, random: seed | 1 }
+    }
+
+    /// The pause before the next attempt.
+    pub fn pause(&mut self) -> Duration {
+        let full = self.next;
+        self.next = (full * 2).min(self.cap);
+        // xorshift64 (Marsaglia 2003): any cheap generator will do for jitter.
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        full - full.mul_f64((self.random % 1024) as f64 / 4096.0)
+    }
+
+    /// Begins again with the first pause, after a success.
+    pub fn reset(&mut self) {
+        self.next = self.first;
+    }
+}
+
+pub(super) struct SourceTask {
+    pub(super) source: Box<dyn FrameSource>,
+    pub(super) input: Input,
+    pub(super) mode: Mode,
+    pub(super) state: Arc<watch::Sender<PipelineState>>,
+    pub(super) stopped: watch::Receiver<bool>,
+    pub(super) stats: Arc<StreamStats>,
+    pub(super) backoff: Backoff,
+}
+
+impl SourceTask {
+    pub(super) async fn run(mut self) {
+        let over = loop {
+            let next = tokio::select! {
+                biased;
+                _ = self.stopped.wait_for(|stopped| *stopped) => break PipelineState::Ended,
+                next = self.source.next_frame() => next,
+            };
+            match next {
+                Ok(Some(frame)) => {
+                    self.backoff.reset();
+                    if self.take(frame).await.is_err() {
+                        break PipelineState::Ended;
+                    }
+                    // A source that is always ready must not keep other tasks from running.
+                    tokio::task::yield_now().await;
+                }
+                Ok(None) => break PipelineState::Ended,
+                Err(SourceError::Frame(error)) => {
+                    tracing::debug!(%error, "source lost a frame");
+                    self.input.lost(DropReason::DecodeFailed);
+                    tokio::task::yield_now().await;
+                }
+                Err(SourceError::Transient(error)) => {
+                    if let Err(over) = self.reopen(error.to_string()).await {
+                        break over;
+                    }
+                }
+                Err(SourceError::Fatal(error)) => break PipelineState::Failed { reason: error.to_string() },
+            }
+        };
+        if let PipelineState::Failed { reason } = &over {
+            tracing::error!(%reason, "source failed");
+        }
+        self.input.close();
+        super::report(&self.state, over);
+    }
+
+    async fn take(&mut self, frame: Frame) -> Result<Pushed, super::Rejected> {
+        match self.mode {
+            Mode::Live => self.input.push(frame),
+            Mode::Lossless => self.input.push_wait(frame).await,
+        }
+    }
+
+    async fn reopen(&mut self, mut reason: String) -> Result<(), PipelineState> {
+        loop {
+            let pause = self.backoff.pause();
+            tracing::warn!(%reason, ?pause, "source interrupted, will be opened again");
+            super::report(&self.state, PipelineState::Reconnecting { reason: reason.clone() });
+            let attempt = async {
+                tokio::time::sleep(pause).await;
+                self.source.reopen().await
+            };
+            let attempt = tokio::select! {
+                biased;
+                _ = self.stopped.wait_for(|stopped| *stopped) => return Err(PipelineState::Ended),
+                attempt = attempt => attempt,
+            };
+            match attempt {
+                Ok(()) => {
+                    self.stats.source_restarts.increment();
+                    super::report(&self.state, PipelineState::Running);
+                    return Ok(());
+                }
+                Err(SourceError::Fatal(error)) => {
+                    return Err(PipelineState::Failed { reason: format!("{reason}; then: {error}") });
+                }
+                Err(SourceError::Frame(error) | SourceError::Transient(error)) => reason = error.to_string(),
+            }
+        }
+    }
+}
+
+pub(super) struct SinkTask {
+    pub(super) sink: Box<dyn FrameSink>,
+    pub(super) frames: QueueReceiver<Frame>,
+    pub(super) stats: Arc<StreamStats>,
+    pub(super) clock: Clock,
+    pub(super) mode: Mode,
+    pub(super) stopped: watch::Receiver<bool>,
+}
+
+impl SinkTask {
+    pub(super) async fn run(mut self) {
+        while let Some(mut frame) = self.frames.recv().await {
+            let discard = self.mode == Mode::Live && *self.stopped.borrow();
+            if discard {
+                self.stats.dropped.count(DropReason::Shutdown);
+                continue;
+            }
+            if !self.sink.has_demand() {
+                continue;
+            }
+            let before = self.clock.now();
+            let handover = frame.trace.marks().last().map(|(_, t)| before.saturating_duration_since(*t));
+            frame.trace.mark(Stage::Handover, before);
+            self.stats.on_stage(Stage::Handover, handover.unwrap_or_default());
+            match self.sink.consume(frame).await {
+                Ok(()) => {}
+                Err(SinkError::Frame(error)) => {
+                    self.stats.dropped.count(DropReason::SinkFailed);
+                    tracing::debug!(%error, "sink lost a frame");
+                }
+                Err(SinkError::Fatal(error)) => {
+                    self.stats.dropped.count(DropReason::SinkFailed);
+                    tracing::error!(%error, "sink failed and was removed");
+                    break;
+                }
+            }
+        }
+        let rest = self.frames.close().len() as u64;
+        self.stats.dropped.add(DropReason::SinkFailed, rest);
+        if let Err(error) = self.sink.finish().await {
+            tracing::warn!(%error, "sink could not finish");
+        }
+    }
+}

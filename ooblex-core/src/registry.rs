@@ -1,0 +1,560 @@
+//! Processor factories by name, with typed and checked options.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::error::BoxError;
+use crate::processor::FrameProcessor;
+
+/// The value of an option.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(untagged))]
+pub enum Value {
+    /// Yes or no.
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// A number.
+    Float(f64),
+    /// Text.
+    Text(String),
+}
+
+impl Value {
+    fn as_f64(&self) -> Option<f64> {
+        match self {
+            Self::Int(v) => Some(*v as f64),
+            Self::Float(v) => Some(*v),
+            Self::Bool(_) | Self::Text(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bool(v) => write!(f, "{v}"),
+            Self::Int(v) => write!(f, "{v}"),
+            Self::Float(v) => write!(f, "{v}"),
+            Self::Text(v) => write!(f, "{v:?}"),
+        }
+    }
+}
+
+macro_rules! value_from {
+    ($($from:ty => $variant:ident as $to:ty),* $(,)?) => {$(
+        impl From<$from> for Value {
+            fn from(v: $from) -> Self {
+                Self::$variant(<$to>::from(v))
+            }
+        }
+    )*};
+}
+
+value_from!(bool => Bool as bool, i64 => Int as i64, i32 => Int as i64, u32 => Int as i64, u8 => Int as i64,
+    f64 => Float as f64, f32 => Float as f64, String => Text as String, &str => Text as String);
+
+/// Types that an option can be read as.
+pub trait FromValue: Sized {
+    /// What an error calls this type.
+    const EXPECTED: &'static str;
+    /// The value as this type, if it fits.
+    fn from_value(value: &Value) -> Option<Self>;
+}
+
+macro_rules! from_int {
+    ($($to:ty),*) => {$(
+        impl FromValue for $to {
+            const EXPECTED: &'static str =
+                concat!("a whole number that fits ", stringify!($to));
+            fn from_value(value: &Value) -> Option<Self> {
+                match value {
+                    Value::Int(v) => (*v).try_into().ok(),
+                    // JSON does not tell 50 from 50.0.
+                    Value::Float(v) if v.fract() == 0.0 && v.abs() < 9e15 => (*v as i64).try_into().ok(),
+                    _ => None,
+                }
+            }
+        }
+    )*};
+}
+
+from_int!(u8, u16, u32, u64, usize, i32, i64);
+
+impl FromValue for f64 {
+    const EXPECTED: &'static str = "a finite number";
+    fn from_value(value: &Value) -> Option<Self> {
+        value.as_f64().filter(|v| v.is_finite())
+    }
+}
+
+impl FromValue for f32 {
+    const EXPECTED: &'static str = "a finite number";
+    fn from_value(value: &Value) -> Option<Self> {
+        f64::from_value(value).map(|v| v as f32)
+    }
+}
+
+impl FromValue for bool {
+    const EXPECTED: &'static str = "true or false";
+    fn from_value(value: &Value) -> Option<Self> {
+        if let Value::Bool(v) = value { Some(*v) } else { None }
+    }
+}
+
+impl FromValue for String {
+    const EXPECTED: &'static str = "text";
+    fn from_value(value: &Value) -> Option<Self> {
+        if let Value::Text(v) = value { Some(v.clone()) } else { None }
+    }
+}
+
+/// Options of one processor, by name. Reading remembers which names were asked for, so that
+/// [`Registry::build`] can refuse those that nobody knows.
+#[derive(Debug, Default)]
+pub struct Options {
+    values: BTreeMap<String, Value>,
+    asked: Mutex<BTreeSet<String>>,
+}
+
+impl Options {
+    /// No options: every default applies.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets one option.
+    pub fn set(&mut self, name: impl Into<String>, value: impl Into<Value>) {
+        self.values.insert(name.into(), value.into());
+    }
+
+    /// Sets one option, for building in one expression.
+    pub fn with(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.set(name, value);
+        self
+    }
+
+    /// Reads an option that may be absent.
+    ///
+    /// # Errors
+    /// [`RegistryError::OptionType`] if it has another type.
+    pub fn get<T: FromValue>(&self, name: &str) -> Result<Option<T>, RegistryError> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
+        let Some(value) = self.values.get(name) else { return Ok(None) };
+        let wrong = || RegistryError::OptionType {
+            option: name.to_owned(),
+            expected: T::EXPECTED,
+            value: value.clone(),
+        };
+        T::from_value(value).map(Some).ok_or_else(wrong)
+    }
+
+    /// Reads an option, or takes `default`.
+    ///
+    /// # Errors
+    /// [`RegistryError::OptionType`] if it has another type.
+    pub fn get_or<T: FromValue>(&self, name: &str, default: T) -> Result<T, RegistryError> {
+        Ok(self.get(name)?.unwrap_or(default))
+    }
+
+    /// Names and values in alphabetical order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.values.iter().map(|(name, value)| (name.as_str(), value))
+    }
+
+    /// Whether nothing is set.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    fn asked(&self) -> BTreeSet<String> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Clone for Options {
+    fn clone(&self) -> Self {
+        Self { values: self.values.clone(), asked: Mutex::default() }
+    }
+}
+
+impl PartialEq for Options {
+    fn eq(&self, other: &Self) -> bool {
+        self.values == other.values
+    }
+}
+
+impl<N: Into<String>, V: Into<Value>> FromIterator<(N, V)> for Options {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(iter: I) -> Self {
+        let values = iter.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        Self { values, asked: Mutex::default() }
+    }
+}
+
+/// What values a parameter takes.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum ParamType {
+    /// True or false.
+    Bool,
+    /// A whole number in a range.
+    Int(RangeInclusive<i64>),
+    /// A number in a range.
+    Float(RangeInclusive<f64>),
+    /// Text of at most this many characters.
+    Text(usize),
+    /// One of a few words.
+    Choice(Vec<String>),
+}
+
+/// One parameter of a kind.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct ParamSpec {
+    /// Name, lowercase snake case.
+    pub name: String,
+    /// What it takes.
+    pub kind: ParamType,
+    /// What applies when it is not given.
+    pub default: Value,
+    /// Unit, empty for plain numbers.
+    pub unit: String,
+    /// What it does, in a few words.
+    pub description: String,
+}
+
+impl ParamSpec {
+    /// A parameter with a default; add a unit by [`unit`](Self::unit).
+    pub fn new(name: &str, kind: ParamType, default: impl Into<Value>, description: &str) -> Self {
+        Self {
+            name: name.into(),
+            kind,
+            default: default.into(),
+            unit: String::new(),
+            description: description.into(),
+        }
+    }
+
+    /// Sets the unit, for example `px`.
+    pub fn unit(mut self, unit: &str) -> Self {
+        self.unit = unit.into();
+        self
+    }
+
+    fn check(&self, value: &Value) -> Result<(), RegistryError> {
+        let wrong_type = |expected| {
+            Err(RegistryError::OptionType { option: self.name.clone(), expected, value: value.clone() })
+        };
+        let in_range = |ok: bool, allowed: String| {
+            let option = self.name.clone();
+            if ok { Ok(()) } else { Err(RegistryError::OutOfRange { option, value: value.clone(), allowed }) }
+        };
+        match &self.kind {
+            ParamType::Bool => bool::from_value(value).map_or_else(|| wrong_type(bool::EXPECTED), |_| Ok(())),
+            ParamType::Int(range) => match i64::from_value(value) {
+                Some(v) => in_range(range.contains(&v), format!("{} to {}", range.start(), range.end())),
+                None => wrong_type("a whole number"),
+            },
+            ParamType::Float(range) => match f64::from_value(value) {
+                Some(v) => in_range(range.contains(&v), format!("{} to {}", range.start(), range.end())),
+                None => wrong_type(f64::EXPECTED),
+            },
+            ParamType::Text(longest) => match value {
+                Value::Text(v) => {
+                    in_range(v.chars().count() <= *longest, format!("at most {longest} characters"))
+                }
+                _ => wrong_type(String::EXPECTED),
+            },
+            ParamType::Choice(words) => match value {
+                Value::Text(v) => in_range(words.contains(v), words.join(", ")),
+                _ => wrong_type("one of the listed words"),
+            },
+        }
+    }
+}
+
+/// Everything known about a kind before it is built.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct KindSpec {
+    /// The name users select, lowercase snake case.
+    pub name: String,
+    /// Other names that mean the same.
+    pub aliases: Vec<String>,
+    /// What it does, one line.
+    pub description: String,
+    /// Its parameters; `None` if the factory checks options itself.
+    pub params: Option<Vec<ParamSpec>>,
+    /// The model it needs, if any.
+    pub needs_model: Option<String>,
+}
+
+impl KindSpec {
+    /// A kind without parameters.
+    pub fn new(name: &str, description: &str) -> Self {
+        Self {
+            name: name.into(),
+            aliases: Vec::new(),
+            description: description.into(),
+            params: Some(Vec::new()),
+            needs_model: None,
+        }
+    }
+
+    /// Adds other names.
+    pub fn aliases(mut self, aliases: &[&str]) -> Self {
+        self.aliases.extend(aliases.iter().map(|&a| a.to_owned()));
+        self
+    }
+
+    /// Adds a parameter.
+    pub fn param(mut self, param: ParamSpec) -> Self {
+        self.params.get_or_insert_default().push(param);
+        self
+    }
+
+    /// Names the model it needs.
+    pub fn needs_model(mut self, model: &str) -> Self {
+        self.needs_model = Some(model.into());
+        self
+    }
+
+    /// Whether `name` means this kind. Case does not matter.
+    pub fn answers_to(&self, name: &str) -> bool {
+        std::iter::once(&self.name).chain(&self.aliases).any(|n| n.eq_ignore_ascii_case(name))
+    }
+}
+
+/// Why a processor could not be built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegistryError {
+    /// No kind has this name.
+    #[error("unknown effect {name:?}; known: {}", known.join(", "))]
+    UnknownKind {
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        known: Vec<String>,
+    },
+    /// The kind has no such option.
+    #[error("{kind} has no option {option:?}; it has: {}", if known.is_empty() { "none".into() } else { known.join(", ") })]
+    UnknownOption {
+        /// The kind.
+        kind: String,
+        /// The option given.
+        option: String,
+        /// Options it has.
+        known: Vec<String>,
+    },
+    /// The option has another type.
+    #[error("option {option:?} is {value}; it must be {expected}")]
+    OptionType {
+        /// The option.
+        option: String,
+        /// What it must be.
+        expected: &'static str,
+        /// What was given.
+        value: Value,
+    },
+    /// The option is outside its range.
+    #[error("option {option:?} is {value}; allowed: {allowed}")]
+    OutOfRange {
+        /// The option.
+        option: String,
+        /// What was given.
+        value: Value,
+        /// What is allowed, for reading.
+        allowed: String,
+    },
+    /// The factory could not build it.
+    #[error("{kind} could not be built: {source}")]
+    Build {
+        /// The kind.
+        kind: String,
+        /// Why.
+        #[source]
+        source: BoxError,
+    },
+}
+
+type Factory = dyn Fn(&Options) -> Result<Box<dyn FrameProcessor>, BoxError> + Send + Sync;
+
+/// Kinds of processors that can be built by name. A value, not a global; filled by explicit calls. Cloning is
+/// cheap and shares the factories.
+#[derive(Clone, Default)]
+pub struct Registry {
+    kinds: Vec<(KindSpec, Arc<Factory>)>,
+}
+
+impl Registry {
+    /// An empty registry.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a kind whose factory reads its own options: those it never asks for are refused. A kind of the same
+    /// name is replaced.
+    pub fn register<P, E, F>(&mut self, name: &str, factory: F)
+    where
+        P: FrameProcessor,
+        E: Into<BoxError>,
+        F: Fn(&Options) -> Result<P, E> + Send + Sync + 'static,
+    {
+        let spec = KindSpec { params: None, ..KindSpec::new(name, "") };
+        self.add(spec, factory);
+    }
+
+    /// Adds a kind with a description and checked parameters. A kind of the same name is replaced.
+    pub fn add<P, E, F>(&mut self, spec: KindSpec, factory: F)
+    where
+        P: FrameProcessor,
+        E: Into<BoxError>,
+        F: Fn(&Options) -> Result<P, E> + Send + Sync + 'static,
+    {
+        self.kinds.retain(|(known, _)| known.name != spec.name);
+        let boxed = move |options: &Options| match factory(options) {
+            Ok(processor) => Ok(Box::new(processor) as Box<dyn FrameProcessor>),
+            Err(error) => Err(error.into()),
+        };
+        self.kinds.push((spec, Arc::new(boxed)));
+    }
+
+    /// Every kind, in the order of registration.
+    pub fn kinds(&self) -> impl Iterator<Item = &KindSpec> {
+        self.kinds.iter().map(|(spec, _)| spec)
+    }
+
+    /// The kind that `name` or one of its aliases means. Case does not matter.
+    ///
+    /// # Errors
+    /// [`RegistryError::UnknownKind`] with every known name.
+    pub fn resolve(&self, name: &str) -> Result<&KindSpec, RegistryError> {
+        self.find(name).map(|(spec, _)| spec)
+    }
+
+    /// Builds a processor.
+    ///
+    /// # Errors
+    /// [`RegistryError`] naming the kind or option that does not fit, or what the factory said.
+    pub fn build(&self, name: &str, options: &Options) -> Result<Box<dyn FrameProcessor>, RegistryError> {
+        let (spec, factory) = self.find(name)?;
+        if let Some(params) = &spec.params {
+            for (option, value) in options.iter() {
+                match params.iter().find(|p| p.name == option) {
+                    Some(param) => param.check(value)?,
+                    None => {
+                        return Err(unknown_option(
+                            spec,
+                            option,
+                            params.iter().map(|p| p.name.clone()).collect(),
+                        ));
+                    }
+                }
+            }
+        }
+        let options = options.clone();
+        let built = factory(&options).map_err(|source| match source.downcast::<RegistryError>() {
+            Ok(own) => *own,
+            Err(source) => RegistryError::Build { kind: spec.name.clone(), source },
+        })?;
+        let asked = options.asked();
+        match options.iter().find(|(name, _)| spec.params.is_none() && !asked.contains(*name)) {
+            Some((option, _)) => Err(unknown_option(spec, option, asked.into_iter().collect())),
+            None => Ok(built),
+        }
+    }
+
+    fn find(&self, name: &str) -> Result<&(KindSpec, Arc<Factory>), RegistryError> {
+        let exact = self.kinds.iter().find(|(spec, _)| spec.name == name);
+        let found = exact.or_else(|| self.kinds.iter().find(|(spec, _)| spec.answers_to(name)));
+        found.ok_or_else(|| RegistryError::UnknownKind {
+            name: name.to_owned(),
+            known: self.kinds().map(|spec| spec.name.clone()).collect(),
+        })
+    }
+}
+
+fn unknown_option(spec: &KindSpec, option: &str, known: Vec<String>) -> RegistryError {
+    RegistryError::UnknownOption { kind: spec.name.clone(), option: option.to_owned(), known }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.kinds().map(|spec| &spec.name)).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::processor::PassThrough;
+
+    fn registry() -> Registry {
+        let mut registry = Registry::new();
+        registry.register("posterize", |options: &Options| match options.get_or("step", 48u8)? {
+            0 => Err(BoxError::from("`step` must be at least 1")),
+            _ => Ok(PassThrough),
+        });
+        let spec = KindSpec::new("edge_detection", "Edges")
+            .aliases(&["EdgeOn", "edges"])
+            .param(ParamSpec::new("low", ParamType::Int(0..=1000), 100, "lower threshold"))
+            .param(ParamSpec::new("mode", ParamType::Choice(vec!["a".into(), "b".into()]), "a", "which"));
+        registry.add(spec, |_: &Options| Ok::<_, BoxError>(PassThrough));
+        registry
+    }
+
+    fn error(name: &str, options: Options) -> String {
+        registry().build(name, &options).err().expect("an error").to_string()
+    }
+
+    #[test]
+    fn aliases_and_case_resolve() {
+        for name in ["edge_detection", "edgeon", "EDGES"] {
+            assert_eq!(registry().resolve(name).expect(name).name, "edge_detection");
+        }
+    }
+
+    #[test]
+    fn errors_name_the_value_and_the_fix() {
+        let none = Options::new;
+        assert_eq!(error("seppia", none()), "unknown effect \"seppia\"; known: posterize, edge_detection");
+        assert_eq!(
+            error("edges", none().with("lo", 3)),
+            "edge_detection has no option \"lo\"; it has: low, mode"
+        );
+        assert_eq!(error("edges", none().with("low", 1001)), "option \"low\" is 1001; allowed: 0 to 1000");
+        assert_eq!(
+            error("edges", none().with("low", "x")),
+            "option \"low\" is \"x\"; it must be a whole number"
+        );
+        assert_eq!(error("edges", none().with("mode", "c")), "option \"mode\" is \"c\"; allowed: a, b");
+        assert_eq!(
+            error("posterize", none().with("step", 0)),
+            "posterize could not be built: `step` must be at least 1"
+        );
+        assert_eq!(
+            error("posterize", none().with("step", 256)),
+            "option \"step\" is 256; it must be a whole number that fits u8"
+        );
+        assert_eq!(
+            error("posterize", none().with("setp", 5)),
+            "posterize has no option \"setp\"; it has: step"
+        );
+    }
+
+    #[test]
+    fn good_options_build() {
+        assert!(registry().build("posterize", &Options::new().with("step", 12.0)).is_ok());
+        assert!(registry().build("edges", &Options::new().with("low", 0).with("mode", "b")).is_ok());
+    }
+
+    #[test]
+    fn a_kind_is_replaced_by_its_namesake() {
+        let mut registry = registry();
+        registry.add(KindSpec::new("posterize", "new"), |_: &Options| Ok::<_, BoxError>(PassThrough));
+        assert_eq!(registry.kinds().filter(|k| k.name == "posterize").count(), 1);
+    }
+}
