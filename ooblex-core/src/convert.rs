@@ -317,11 +317,10 @@ fn yuv_to_yuv(
         let rgb = yuv_to_rgb(image, PixelFormat::Rgb, from, pool)?;
         return rgb_to_yuv(&rgb, format, color, pool);
     }
-    if format == PixelFormat::Gray8 && from.range == color.range {
-        if let Some(mut view) = image.luma_view() {
-            view.set_color(color);
-            return Ok(view);
-        }
+    if let (PixelFormat::Gray8, true, Some(mut view)) = (format, from.range == color.range, image.luma_view())
+    {
+        view.set_color(color);
+        return Ok(view);
     }
     let mut out = Image::alloc(format, image.width(), image.height(), color, pool)?;
     let same = from.range == color.range;

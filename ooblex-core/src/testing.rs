@@ -124,13 +124,10 @@ impl ScriptedSource {
 #[async_trait]
 impl FrameSource for ScriptedSource {
     async fn next_frame(&mut self) -> Result<Option<Frame>, SourceError> {
-        loop {
-            // Cancel-safe: a step leaves the script only when it is done.
-            let wait = match self.steps.front() {
-                Some(Step::Wait(wait)) => wait.clone(),
-                _ => break,
-            };
+        while let Some(Step::Wait(wait)) = self.steps.front() {
+            let wait = wait.clone();
             wait.notified().await;
+            // Cancel-safe: a step leaves the script only when it is done.
             self.steps.pop_front();
         }
         match self.steps.pop_front() {

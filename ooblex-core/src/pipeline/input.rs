@@ -141,7 +141,7 @@ impl Input {
         frame.sequence = numbering.last;
         frame.stream = self.0.stream.clone();
         self.0.stats.on_received(now, frame.image.width(), frame.image.height());
-        let reason = if (frame.sequence - 1) % self.0.sample_every != 0 {
+        let reason = if !(frame.sequence - 1).is_multiple_of(self.0.sample_every) {
             DropReason::Sampled
         } else if !self.0.cap.admit(now) {
             DropReason::RateCap

@@ -108,7 +108,7 @@ async fn with_a_slow_processor_the_newest_frame_wins() {
     // Let the thread end.
     tokio::task::block_in_place(|| (started.wait(), go_on.wait()));
     assert_eq!(pipeline.stop(SOON).await, Ok(()));
-    assert_eq!(stats.received.get(), stats.processed.get() + stats.dropped.total());
+    assert_eq!(stats.received.get(), stats.processed.get() + stats.dropped.get(DropReason::Superseded));
 }
 
 #[tokio::test]
