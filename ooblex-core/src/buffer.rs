@@ -14,7 +14,9 @@ use crate::error::BoxError;
 pub struct BufferPool(Arc<PoolInner>);
 
 struct PoolInner {
-    idle: Mutex<Vec<Vec<u8>>>,
+    /// Buffers nobody else refers to, in their reference-counted boxes so that these are reused, too. An idle
+    /// buffer does not refer to its pool.
+    idle: Mutex<Vec<Arc<HostBuffer>>>,
     max_idle: usize,
     allocated: AtomicU64,
     reused: AtomicU64,
@@ -45,23 +47,35 @@ impl BufferPool {
 
     /// A buffer of exactly `len` bytes, content unspecified. Allocates only when no idle buffer fits.
     pub fn take(&self, len: usize) -> HostBuffer {
-        let found = {
-            let mut idle = self.0.lock();
-            let fits = |b: &Vec<u8>| b.capacity() >= len && b.capacity() <= len.saturating_mul(2) + 4096;
-            idle.iter().rposition(fits).map(|i| idle.swap_remove(i))
+        let mut buffer = self.take_data(len).map_or_else(Vec::new, |mut shared| {
+            // Invariant: idle buffers have one owner.
+            Arc::get_mut(&mut shared).map(|b| std::mem::take(&mut b.data)).unwrap_or_default()
+        });
+        buffer.resize(len, 0);
+        HostBuffer { data: buffer, pool: Some(self.clone()) }
+    }
+
+    /// The same in a box that can be shared. In steady state nothing at all is allocated.
+    pub(crate) fn take_shared(&self, len: usize) -> SharedBuffer {
+        let mut shared =
+            self.take_data(len).unwrap_or_else(|| Arc::new(HostBuffer { data: Vec::new(), pool: None }));
+        // Invariant: idle buffers have one owner.
+        if let Some(buffer) = Arc::get_mut(&mut shared) {
+            buffer.data.resize(len, 0);
+            buffer.pool = Some(self.clone());
+        }
+        SharedBuffer(shared)
+    }
+
+    fn take_data(&self, len: usize) -> Option<Arc<HostBuffer>> {
+        let mut idle = self.0.lock();
+        let fits = |b: &Arc<HostBuffer>| {
+            b.data.capacity() >= len && b.data.capacity() <= len.saturating_mul(2).saturating_add(4096)
         };
-        let mut data = match found {
-            Some(data) => {
-                self.0.reused.fetch_add(1, Ordering::Relaxed);
-                data
-            }
-            None => {
-                self.0.allocated.fetch_add(1, Ordering::Relaxed);
-                vec![0; len]
-            }
-        };
-        data.resize(len, 0);
-        HostBuffer { data, pool: Some(self.clone()) }
+        let found = idle.iter().rposition(fits).map(|i| idle.swap_remove(i));
+        let counter = if found.is_some() { &self.0.reused } else { &self.0.allocated };
+        counter.fetch_add(1, Ordering::Relaxed);
+        found
     }
 
     /// Counters and the number of idle buffers.
@@ -88,20 +102,19 @@ impl fmt::Debug for BufferPool {
 }
 
 impl PoolInner {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Vec<u8>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<HostBuffer>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn give_back(&self, data: Vec<u8>) {
-        let oldest = {
-            let mut idle = self.lock();
-            // A picture size that is no longer used leaves first.
-            let oldest = (idle.len() >= self.max_idle && self.max_idle > 0).then(|| idle.remove(0));
-            if self.max_idle > 0 {
-                idle.push(data);
-            }
-            oldest
-        };
+    fn give_back(&self, buffer: Arc<HostBuffer>) {
+        let mut idle = self.lock();
+        if self.max_idle == 0 {
+            return;
+        }
+        // A picture size that is no longer used leaves first.
+        let oldest = (idle.len() >= self.max_idle).then(|| idle.remove(0));
+        idle.push(buffer);
+        drop(idle);
         drop(oldest);
     }
 }
@@ -130,8 +143,43 @@ impl From<Vec<u8>> for HostBuffer {
 impl Drop for HostBuffer {
     fn drop(&mut self) {
         if let Some(pool) = self.pool.take() {
-            pool.0.give_back(std::mem::take(&mut self.data));
+            pool.0.give_back(Arc::new(Self { data: std::mem::take(&mut self.data), pool: None }));
         }
+    }
+}
+
+/// A buffer that images share. The last one gives buffer and box back to the pool.
+#[derive(Clone, Debug)]
+pub(crate) struct SharedBuffer(Arc<HostBuffer>);
+
+impl SharedBuffer {
+    pub(crate) fn get_mut(&mut self) -> Option<&mut HostBuffer> {
+        Arc::get_mut(&mut self.0)
+    }
+
+    pub(crate) fn owners(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
+}
+
+impl From<HostBuffer> for SharedBuffer {
+    fn from(buffer: HostBuffer) -> Self {
+        Self(Arc::new(buffer))
+    }
+}
+
+impl std::ops::Deref for SharedBuffer {
+    type Target = HostBuffer;
+    fn deref(&self) -> &HostBuffer {
+        &self.0
+    }
+}
+
+impl Drop for SharedBuffer {
+    fn drop(&mut self) {
+        // When two last owners go at the same moment neither is alone; the buffer's own drop then returns the bytes.
+        let Some(pool) = Arc::get_mut(&mut self.0).and_then(|buffer| buffer.pool.take()) else { return };
+        pool.0.give_back(self.0.clone());
     }
 }
 

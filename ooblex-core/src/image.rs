@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::buffer::{BufferPool, DeviceBuffer, HostBuffer, Memory};
+use crate::buffer::{BufferPool, DeviceBuffer, HostBuffer, Memory, SharedBuffer};
 use crate::error::ImageError;
 use crate::pixel::{ColorSpace, PixelFormat};
 
@@ -34,7 +34,7 @@ pub struct Image {
 
 #[derive(Clone, Debug)]
 enum Storage {
-    Host(Arc<HostBuffer>),
+    Host(SharedBuffer),
     Device(Arc<dyn DeviceBuffer>),
 }
 
@@ -55,7 +55,7 @@ impl Image {
     ) -> Result<Self, ImageError> {
         check_size(width, height)?;
         let (layout, len) = padded_layout(format, width, height, STRIDE_ALIGN);
-        Ok(Self { format, width, height, color, layout, storage: Storage::Host(Arc::new(pool.take(len))) })
+        Ok(Self { format, width, height, color, layout, storage: Storage::Host(pool.take_shared(len)) })
     }
 
     /// Wraps `data` whose planes follow one another without padding. No copy.
@@ -75,7 +75,14 @@ impl Image {
             let plane = format.plane_count() - 1;
             return Err(ImageError::Length { plane, needed, available: data.len() });
         }
-        Ok(Self { format, width, height, color, layout, storage: Storage::Host(Arc::new(data.into())) })
+        Ok(Self {
+            format,
+            width,
+            height,
+            color,
+            layout,
+            storage: Storage::Host(HostBuffer::from(data).into()),
+        })
     }
 
     /// Wraps a buffer with explicit plane positions. No copy.
@@ -91,7 +98,7 @@ impl Image {
         planes: &[PlaneLayout],
     ) -> Result<Self, ImageError> {
         let layout = checked_layout(format, width, height, planes, buffer.len())?;
-        Ok(Self { format, width, height, color, layout, storage: Storage::Host(Arc::new(buffer)) })
+        Ok(Self { format, width, height, color, layout, storage: Storage::Host(buffer.into()) })
     }
 
     /// Copies planes given as (bytes, stride) into an image from `pool`.
@@ -200,7 +207,7 @@ impl Image {
     /// Whether another `Image` shares these pixels, so that writing would copy them.
     pub fn is_shared(&self) -> bool {
         match &self.storage {
-            Storage::Host(buffer) => Arc::strong_count(buffer) > 1,
+            Storage::Host(buffer) => buffer.owners() > 1,
             Storage::Device(buffer) => Arc::strong_count(buffer) > 1,
         }
     }
@@ -277,7 +284,7 @@ impl Image {
         let Storage::Device(device) = &self.storage else { return Ok(self.clone()) };
         let mut host = pool.take(device.len());
         device.copy_to_host(&mut host).map_err(ImageError::Transfer)?;
-        Ok(Self { storage: Storage::Host(Arc::new(host)), ..self.clone() })
+        Ok(Self { storage: Storage::Host(host.into()), ..self.clone() })
     }
 
     /// Copies the visible bytes of all planes, one after another without padding.
@@ -304,7 +311,7 @@ impl Image {
     fn host_mut(&mut self) -> Result<&mut [u8], ImageError> {
         match &mut self.storage {
             // Invariant: callers unshare first, so the buffer has exactly one owner.
-            Storage::Host(buffer) => Arc::get_mut(buffer).map(|b| &mut **b).ok_or(ImageError::DeviceMemory),
+            Storage::Host(buffer) => buffer.get_mut().map(|b| &mut **b).ok_or(ImageError::DeviceMemory),
             Storage::Device(_) => Err(ImageError::DeviceMemory),
         }
     }
@@ -312,7 +319,7 @@ impl Image {
     /// Makes this the only owner of its pixels; true if that took a copy. Other holders keep the old ones.
     fn unshare(&mut self) -> Result<bool, ImageError> {
         let Storage::Host(buffer) = &mut self.storage else { return Err(ImageError::DeviceMemory) };
-        if Arc::get_mut(buffer).is_some() {
+        if buffer.get_mut().is_some() {
             return Ok(false);
         }
         let pool = buffer.pool().cloned().unwrap_or_else(|| BufferPool::new(0));

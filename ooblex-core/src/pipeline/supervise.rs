@@ -64,7 +64,7 @@ impl SourceTask {
             let next = tokio::select! {
                 biased;
                 _ = self.stopped.wait_for(|stopped| *stopped) => break PipelineState::Ended,
-                next = self.source.next_frame() => next,
+                next = self.source.as_mut().next_frame() => next,
             };
             match next {
                 Ok(Some(frame)) => {
@@ -156,7 +156,8 @@ impl SinkTask {
             let handover = frame.trace.marks().last().map(|(_, t)| before.saturating_duration_since(*t));
             frame.trace.mark(Stage::Handover, before);
             self.stats.on_stage(Stage::Handover, handover.unwrap_or_default());
-            match self.sink.consume(frame).await {
+            // `as_mut`: the box's own implementation would box every future twice.
+            match self.sink.as_mut().consume(frame).await {
                 Ok(()) => {}
                 Err(SinkError::Frame(error)) => {
                     self.stats.dropped.count(DropReason::SinkFailed);
