@@ -2,6 +2,8 @@
 //!
 //! Prints CPU microseconds and allocations a frame, for frames as fast as they go and for 300 a second.
 
+#![allow(clippy::print_stdout)]
+
 #[path = "../tests/support/mod.rs"]
 mod support;
 
