@@ -1,1 +1,39 @@
-//! Ooblex models.
+//! Effects for live video: edges, cartoon, blur and others, on one CPU thread and straight on YUV planes.
+//!
+//! This crate turns names such as `edge_detection` or `blur|sepia` into processors for `ooblex-core`. It reads no
+//! files and no network, and needs no C library. For effects of your own, see the crate documentation of
+//! `ooblex-core`: they need that crate alone.
+//!
+//! ```
+//! use ooblex_core::{Options, Registry};
+//!
+//! let mut registry = Registry::new();
+//! ooblex_models::register(&mut registry);
+//! let chain = ooblex_models::Chain::parse("mirror|edge_detection", &registry)?;
+//! let processor = chain.build(&registry, &[("edge_detection", Options::new().with("high", 150))].into())?;
+//! # Ok::<(), ooblex_models::ChainError>(())
+//! ```
+//!
+//! Frames may come in any pixel format of core; effects work on I420 (or on luma alone) and convert what is not.
+//! Full and limited range and both matrices are honoured. None of the effects converts to RGB.
+//!
+//! | Feature | Default | Adds |
+//! |---|---|---|
+//! | `effects` | yes | the effects in [`effects`] |
+//! | `overlay` | yes | `text_overlay` in [`overlay`] |
+
+mod chain;
+#[cfg(feature = "effects")]
+mod color;
+#[cfg(feature = "effects")]
+pub mod effects;
+#[cfg(feature = "effects")]
+mod kernels;
+#[cfg(feature = "overlay")]
+pub mod overlay;
+mod register;
+#[cfg(feature = "effects")]
+mod simd;
+
+pub use chain::{Chain, ChainError};
+pub use register::register;

@@ -1,0 +1,221 @@
+//! Separable Gaussian blur in 16-bit fixed point, in place, with a ring of rows as its only memory.
+
+use ooblex_core::PlaneMut;
+
+use super::mirrored;
+use crate::simd::{Kernel, LANES, Lanes, Simd};
+
+/// Largest kernel radius.
+pub(crate) const MAX_RADIUS: usize = 49;
+/// Columns that are worked on at once: two registers, so that additions do not wait for one another.
+const STEP: usize = 2 * LANES;
+/// Fractional bits of an intermediate sample.
+const FRACTION: i32 = 7;
+
+/// Half of a symmetric kernel: weight of the centre first, with 16 fractional bits, summing to 1 over the whole.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Weights(Vec<u16>);
+
+impl Weights {
+    /// The kernel of `size` (odd) samples that OpenCV uses when it is given no standard deviation:
+    /// sigma = 0.3 ((size - 1) / 2 - 1) + 0.8.
+    pub(crate) fn gaussian(size: usize) -> Self {
+        Self::from_half(&Self::half(size))
+    }
+
+    /// The same blur for planes of half the resolution: what averaging 2x2 gives after every sample was repeated
+    /// 2x2 and blurred by [`gaussian`](Self::gaussian). `k[d] = (g[2d - 1] + 2 g[2d] + g[2d + 1]) / 2`.
+    pub(crate) fn gaussian_halved(size: usize) -> Self {
+        let full = Self::half(size);
+        let at = |i: isize| full.get(i.unsigned_abs()).copied().unwrap_or(0.0);
+        let half: Vec<f64> = (0..=full.len() as isize / 2)
+            .map(|d| (at(2 * d - 1) + 2.0 * at(2 * d) + at(2 * d + 1)) / 2.0)
+            .collect();
+        Self::from_half(&half)
+    }
+
+    fn half(size: usize) -> Vec<f64> {
+        let radius = (size / 2).min(MAX_RADIUS);
+        // OpenCV has exact binomial kernels for its smallest sizes.
+        let binomial: &[f64] = match radius {
+            0 => &[1.0],
+            1 => &[0.5, 0.25],
+            2 => &[0.375, 0.25, 0.0625],
+            3 => &[0.28125, 0.21875, 0.109375, 0.03125],
+            _ => &[],
+        };
+        if !binomial.is_empty() {
+            return binomial.to_vec();
+        }
+        let sigma = 0.3 * (radius as f64 - 1.0) + 0.8;
+        let raw: Vec<f64> = (0..=radius).map(|i| (-((i * i) as f64) / (2.0 * sigma * sigma)).exp()).collect();
+        let sum = raw[0] + 2.0 * raw[1..].iter().sum::<f64>();
+        raw.iter().map(|w| w / sum).collect()
+    }
+
+    fn from_half(half: &[f64]) -> Self {
+        let mut fixed: Vec<i64> = half.iter().map(|w| (w * 65536.0).round() as i64).collect();
+        let error = 65536 - fixed[0] - 2 * fixed[1..].iter().sum::<i64>();
+        fixed[0] += error;
+        // A single tap would be 65536, which 16 bits cannot hold; one part in 65536 is far below rounding.
+        Self(fixed.iter().map(|&w| w.clamp(0, 65535) as u16).collect())
+    }
+
+    fn radius(&self) -> usize {
+        self.0.len() - 1
+    }
+}
+
+/// What becomes of a blurred row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Finish {
+    /// It replaces the original.
+    Store,
+    /// Colour dodge: original / blurred, 256 at equality, saturating; 0 where blurred is 0. This is
+    /// `cv::divide(original, blurred, scale = 256)`.
+    Dodge,
+}
+
+/// Scratch memory of the blur.
+#[derive(Debug, Default)]
+pub(crate) struct Gaussian {
+    /// Horizontally blurred rows, each as long as the plane is wide.
+    ring: Vec<u16>,
+    /// One row with mirrored borders.
+    padded: Vec<u16>,
+    /// One blurred row.
+    blurred: Vec<u8>,
+}
+
+impl Gaussian {
+    /// Blurs `plane` in place, borders mirrored. `black` is subtracted before [`Finish::Dodge`] and ignored by
+    /// [`Finish::Store`]. Within 1 of the exact kernel.
+    pub(crate) fn run(&mut self, simd: Simd, weights: &Weights, finish: Finish, plane: &mut PlaneMut<'_>) {
+        let (width, rows) = (plane.row_bytes(), 2 * weights.radius() + 1);
+        // Rows of the ring are padded so that whole groups of lanes can be read.
+        let stride = width.next_multiple_of(STEP);
+        self.ring.resize(stride * rows, 0);
+        self.padded.resize(stride + 2 * weights.radius(), 0);
+        self.blurred.resize(stride, 0);
+        simd.run(Blur { scratch: self, weights: &weights.0, finish, plane });
+    }
+}
+
+struct Blur<'a, 'b> {
+    scratch: &'a mut Gaussian,
+    weights: &'a [u16],
+    finish: Finish,
+    plane: &'a mut PlaneMut<'b>,
+}
+
+impl Kernel for Blur<'_, '_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let Self { scratch, weights, finish, plane } = self;
+        let Gaussian { ring, padded, blurred } = scratch;
+        let (width, height) = (plane.row_bytes(), plane.row_count());
+        let radius = weights.len() - 1;
+        let (slots, stride) = (2 * radius + 1, width.next_multiple_of(STEP));
+        let mut loaded = 0;
+        for y in 0..height {
+            // Rows up to y + radius are blurred horizontally before row y is overwritten.
+            while loaded < height.min(y + radius + 1) {
+                pad(plane.row_mut(loaded), radius, padded);
+                let slot = loaded % slots * stride;
+                horizontal::<L>(padded, weights, &mut ring[slot..slot + stride]);
+                loaded += 1;
+            }
+            let row = |dy: isize| {
+                let slot = mirrored(y as isize + dy, height) % slots * stride;
+                &ring[slot..slot + stride]
+            };
+            let mut above: [&[u16]; MAX_RADIUS + 1] = [&[]; MAX_RADIUS + 1];
+            let mut below = above;
+            for i in 0..=radius {
+                above[i] = row(-(i as isize));
+                below[i] = row(i as isize);
+            }
+            vertical::<L>(&above[..=radius], &below[..=radius], weights, blurred);
+            let to = plane.row_mut(y);
+            match finish {
+                Finish::Store => to.copy_from_slice(&blurred[..width]),
+                Finish::Dodge => dodge(&blurred[..width], to),
+            }
+        }
+    }
+}
+
+/// Widens a row to [`FRACTION`] fractional bits with mirrored borders.
+#[inline(always)]
+fn pad(row: &[u8], radius: usize, padded: &mut [u16]) {
+    let width = row.len();
+    for (to, &v) in padded[radius..].iter_mut().zip(row) {
+        *to = u16::from(v) << FRACTION;
+    }
+    for i in 1..=radius {
+        padded[radius - i] = u16::from(row[mirrored(-(i as isize), width)]) << FRACTION;
+        padded[radius + width - 1 + i] = u16::from(row[mirrored((width - 1 + i) as isize, width)]) << FRACTION;
+    }
+}
+
+/// Half the truncation of `taps` products, added once so that the mean error is 0.
+#[inline(always)]
+fn bias(taps: usize) -> u16 {
+    taps as u16 / 2
+}
+
+#[inline(always)]
+fn horizontal<L: Lanes>(padded: &[u16], weights: &[u16], to: &mut [u16]) {
+    let radius = weights.len() - 1;
+    for (x, to) in (0..).step_by(STEP).zip(to.chunks_exact_mut(STEP)) {
+        let window = &padded[x..x + STEP + 2 * radius];
+        let at = |i: usize| L::load(&window[i..]);
+        let weight = L::splat(weights[0]);
+        let mut left = at(radius).high(weight).plus(L::splat(bias(weights.len())));
+        let mut right = at(radius + LANES).high(weight).plus(L::splat(bias(weights.len())));
+        for (k, &weight) in weights.iter().enumerate().skip(1) {
+            let weight = L::splat(weight);
+            left = left.plus(at(radius - k).plus(at(radius + k)).high(weight));
+            right = right.plus(at(radius - k + LANES).plus(at(radius + k + LANES)).high(weight));
+        }
+        left.store(to);
+        right.store(&mut to[LANES..]);
+    }
+}
+
+#[inline(always)]
+fn vertical<L: Lanes>(above: &[&[u16]], below: &[&[u16]], weights: &[u16], to: &mut [u8]) {
+    let start = bias(weights.len()) + (1 << (FRACTION - 1));
+    for (x, to) in (0..).step_by(STEP).zip(to.chunks_exact_mut(STEP)) {
+        let pair = |row: &[u16]| {
+            let row = &row[x..x + STEP];
+            (L::load(row), L::load(&row[LANES..]))
+        };
+        let weight = L::splat(weights[0]);
+        let (a, b) = pair(above[0]);
+        let mut left = a.high(weight).plus(L::splat(start));
+        let mut right = b.high(weight).plus(L::splat(start));
+        for ((above, below), &weight) in above.iter().zip(below).zip(weights).skip(1) {
+            let weight = L::splat(weight);
+            let ((a, b), (c, d)) = (pair(above), pair(below));
+            left = left.plus(a.plus(c).high(weight));
+            right = right.plus(b.plus(d).high(weight));
+        }
+        left.down::<FRACTION>().narrow(to);
+        right.down::<FRACTION>().narrow(&mut to[LANES..]);
+    }
+}
+
+/// See [`Finish::Dodge`].
+#[inline(always)]
+fn dodge(blurred: &[u8], row: &mut [u8]) {
+    for (to, &under) in row.iter_mut().zip(blurred) {
+        let quotient = f32::from(*to) * 256.0 / f32::from(under);
+        let clamped = if quotient < 255.0 { quotient } else { 255.0 };
+        // Adding 2^23 rounds to an integer and leaves it in the low bits, which the vectoriser understands.
+        let rounded = (clamped + 8_388_608.0).to_bits() as u8;
+        *to = if under == 0 { 0 } else { rounded };
+    }
+}

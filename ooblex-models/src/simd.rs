@@ -1,0 +1,463 @@
+//! Run-time choice of instruction set, and 16 lanes of 16 bits: the only module of this crate with `unsafe`.
+//!
+//! A [`Kernel`] is written once, over any [`Lanes`]. [`Simd::run`] holds it compiled twice, for the target's
+//! baseline with lanes as an array and for AVX2 with lanes as a register, and picks by what the processor
+//! reports. Both do the same integer or IEEE arithmetic, so their results are identical; tests hold every
+//! operation and every effect to that.
+
+#![allow(unsafe_code)]
+
+/// How many 16-bit numbers are worked on at once.
+pub(crate) const LANES: usize = 16;
+
+/// A loop that is compiled for several instruction sets.
+///
+/// `run` and what it calls must be `#[inline(always)]`, so that they are compiled inside the function that
+/// enables the instruction set.
+pub(crate) trait Kernel {
+    /// What the loop returns.
+    type Out;
+    /// The loop.
+    fn run<L: Lanes>(self) -> Self::Out;
+}
+
+/// An instruction set that this processor has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Simd(Level);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Level {
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+}
+
+impl Simd {
+    /// The best set that this processor has.
+    pub(crate) fn detect() -> Self {
+        #[cfg(test)]
+        if tests::portable_only() {
+            return Self::portable();
+        }
+        #[cfg(target_arch = "x86_64")]
+        if std::arch::is_x86_feature_detected!("avx2") {
+            return Self(Level::Avx2);
+        }
+        Self::portable()
+    }
+
+    /// The target's baseline: SSE2 on x86-64, NEON on AArch64.
+    pub(crate) fn portable() -> Self {
+        Self(Level::Portable)
+    }
+
+    /// Runs `kernel` compiled for this set.
+    #[inline]
+    pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Out {
+        match self.0 {
+            Level::Portable => kernel.run::<array::Lanes16>(),
+            // SAFETY: `Level::Avx2` is made by `detect` alone, after the processor reported AVX2.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => unsafe { run_avx2(kernel) },
+        }
+    }
+}
+
+impl Default for Simd {
+    fn default() -> Self {
+        Self::detect()
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn run_avx2<K: Kernel>(kernel: K) -> K::Out {
+    kernel.run::<avx2::Lanes16>()
+}
+
+/// Sixteen 16-bit numbers. Arithmetic wraps; names that start with `i` read the lanes as signed, the others as
+/// unsigned or do not care.
+pub(crate) trait Lanes: Copy {
+    /// The same number in every lane.
+    fn splat(v: u16) -> Self;
+    /// The first 16 numbers of `from`.
+    ///
+    /// # Panics
+    /// If there are fewer; so do the other loads and stores.
+    fn load(from: &[u16]) -> Self;
+    /// The first 16 bytes of `from`.
+    fn widen(from: &[u8]) -> Self;
+    /// To the first 16 numbers of `to`.
+    fn store(self, to: &mut [u16]);
+    /// To the first 16 bytes of `to`; lanes read as signed and clamped to 0..=255.
+    fn narrow(self, to: &mut [u8]);
+    /// `self + other`.
+    fn plus(self, other: Self) -> Self;
+    /// `self - other`.
+    fn minus(self, other: Self) -> Self;
+    /// `self - other`, at least 0.
+    fn minus_to_zero(self, other: Self) -> Self;
+    /// The low half of `self * other`.
+    fn times(self, other: Self) -> Self;
+    /// The high half of `self * other`.
+    fn high(self, other: Self) -> Self;
+    /// `(self * other + 2^14) / 2^15`, rounded down; signed.
+    fn i_scale(self, other: Self) -> Self;
+    /// The smaller one.
+    fn min(self, other: Self) -> Self;
+    /// The larger one.
+    fn max(self, other: Self) -> Self;
+    /// The smaller one, signed.
+    fn i_min(self, other: Self) -> Self;
+    /// The larger one, signed.
+    fn i_max(self, other: Self) -> Self;
+    /// `self * 2^N`.
+    fn up<const N: i32>(self) -> Self;
+    /// `self / 2^N`, rounded down.
+    fn down<const N: i32>(self) -> Self;
+    /// `self / 2^N`, rounded down; signed.
+    fn i_down<const N: i32>(self) -> Self;
+
+    /// Each lane twice: lanes 0, 0, 1, 1 to 7, 7, then 8, 8 to 15, 15.
+    fn doubled(self) -> (Self, Self);
+    /// Sums of neighbours: lanes 0 + 1, 2 + 3 and so on of `self`, then of `other`.
+    fn pair_sums(self, other: Self) -> Self;
+
+    /// Signed clamp.
+    #[inline(always)]
+    fn i_clamp(self, low: Self, high: Self) -> Self {
+        self.i_max(low).i_min(high)
+    }
+
+    /// `|self - other|`, unsigned.
+    #[inline(always)]
+    fn distance(self, other: Self) -> Self {
+        self.max(other).minus(self.min(other))
+    }
+
+    /// A signed number in every lane.
+    #[inline(always)]
+    fn i_splat(v: i16) -> Self {
+        Self::splat(v as u16)
+    }
+}
+
+mod array {
+    use super::LANES;
+
+    #[derive(Clone, Copy, Debug)]
+    pub(super) struct Lanes16([u16; LANES]);
+
+    impl Lanes16 {
+        #[inline(always)]
+        fn zip(self, other: Self, f: impl Fn(u16, u16) -> u16) -> Self {
+            Self(std::array::from_fn(|i| f(self.0[i], other.0[i])))
+        }
+
+        #[inline(always)]
+        fn i_zip(self, other: Self, f: impl Fn(i16, i16) -> i16) -> Self {
+            self.zip(other, |a, b| f(a as i16, b as i16) as u16)
+        }
+    }
+
+    impl super::Lanes for Lanes16 {
+        #[inline(always)]
+        fn splat(v: u16) -> Self {
+            Self([v; LANES])
+        }
+        #[inline(always)]
+        fn load(from: &[u16]) -> Self {
+            let from = &from[..LANES];
+            Self(std::array::from_fn(|i| from[i]))
+        }
+        #[inline(always)]
+        fn widen(from: &[u8]) -> Self {
+            let from = &from[..LANES];
+            Self(std::array::from_fn(|i| u16::from(from[i])))
+        }
+        #[inline(always)]
+        fn store(self, to: &mut [u16]) {
+            to[..LANES].copy_from_slice(&self.0);
+        }
+        #[inline(always)]
+        fn narrow(self, to: &mut [u8]) {
+            for (to, v) in to[..LANES].iter_mut().zip(self.0) {
+                *to = (v as i16).clamp(0, 255) as u8;
+            }
+        }
+        #[inline(always)]
+        fn plus(self, other: Self) -> Self {
+            self.zip(other, u16::wrapping_add)
+        }
+        #[inline(always)]
+        fn minus(self, other: Self) -> Self {
+            self.zip(other, u16::wrapping_sub)
+        }
+        #[inline(always)]
+        fn minus_to_zero(self, other: Self) -> Self {
+            self.zip(other, u16::saturating_sub)
+        }
+        #[inline(always)]
+        fn times(self, other: Self) -> Self {
+            self.zip(other, u16::wrapping_mul)
+        }
+        #[inline(always)]
+        fn high(self, other: Self) -> Self {
+            self.zip(other, |a, b| ((u32::from(a) * u32::from(b)) >> 16) as u16)
+        }
+        #[inline(always)]
+        fn i_scale(self, other: Self) -> Self {
+            self.i_zip(other, |a, b| ((i32::from(a) * i32::from(b) + (1 << 14)) >> 15) as i16)
+        }
+        #[inline(always)]
+        fn min(self, other: Self) -> Self {
+            self.zip(other, Ord::min)
+        }
+        #[inline(always)]
+        fn max(self, other: Self) -> Self {
+            self.zip(other, Ord::max)
+        }
+        #[inline(always)]
+        fn i_min(self, other: Self) -> Self {
+            self.i_zip(other, Ord::min)
+        }
+        #[inline(always)]
+        fn i_max(self, other: Self) -> Self {
+            self.i_zip(other, Ord::max)
+        }
+        #[inline(always)]
+        fn up<const N: i32>(self) -> Self {
+            Self(self.0.map(|v| v << N))
+        }
+        #[inline(always)]
+        fn down<const N: i32>(self) -> Self {
+            Self(self.0.map(|v| v >> N))
+        }
+        #[inline(always)]
+        fn i_down<const N: i32>(self) -> Self {
+            Self(self.0.map(|v| ((v as i16) >> N) as u16))
+        }
+        #[inline(always)]
+        fn doubled(self) -> (Self, Self) {
+            let half = |start: usize| Self(std::array::from_fn(|i| self.0[start + i / 2]));
+            (half(0), half(LANES / 2))
+        }
+        #[inline(always)]
+        fn pair_sums(self, other: Self) -> Self {
+            Self(std::array::from_fn(|i| {
+                let from = if i < LANES / 2 { &self.0 } else { &other.0 };
+                let at = i % (LANES / 2) * 2;
+                from[at].wrapping_add(from[at + 1])
+            }))
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx2 {
+    use std::arch::x86_64::*;
+
+    use super::LANES;
+
+    /// Lives only inside `run_avx2`: no other code can name this type, so AVX2 is there whenever one exists.
+    #[derive(Clone, Copy, Debug)]
+    pub(super) struct Lanes16(__m256i);
+
+    macro_rules! two {
+        ($($name:ident = $intrinsic:ident;)*) => {$(
+            #[inline(always)]
+            fn $name(self, other: Self) -> Self {
+                // SAFETY: the processor has AVX2, see the type.
+                Self(unsafe { $intrinsic(self.0, other.0) })
+            }
+        )*};
+    }
+
+    macro_rules! shift {
+        ($($name:ident = $intrinsic:ident;)*) => {$(
+            #[inline(always)]
+            fn $name<const N: i32>(self) -> Self {
+                // SAFETY: the processor has AVX2, see the type.
+                Self(unsafe { $intrinsic::<N>(self.0) })
+            }
+        )*};
+    }
+
+    impl super::Lanes for Lanes16 {
+        #[inline(always)]
+        fn splat(v: u16) -> Self {
+            // SAFETY: the processor has AVX2, see the type.
+            Self(unsafe { _mm256_set1_epi16(v as i16) })
+        }
+        #[inline(always)]
+        fn load(from: &[u16]) -> Self {
+            let from = &from[..LANES];
+            // SAFETY: AVX2, see the type; 32 bytes are readable, and this load needs no alignment.
+            Self(unsafe { _mm256_loadu_si256(from.as_ptr().cast()) })
+        }
+        #[inline(always)]
+        fn widen(from: &[u8]) -> Self {
+            let from = &from[..LANES];
+            // SAFETY: AVX2, see the type; 16 bytes are readable, and this load needs no alignment.
+            Self(unsafe { _mm256_cvtepu8_epi16(_mm_loadu_si128(from.as_ptr().cast())) })
+        }
+        #[inline(always)]
+        fn store(self, to: &mut [u16]) {
+            let to = &mut to[..LANES];
+            // SAFETY: AVX2, see the type; 32 bytes are writable, and this store needs no alignment.
+            unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), self.0) };
+        }
+        #[inline(always)]
+        fn narrow(self, to: &mut [u8]) {
+            let to = &mut to[..LANES];
+            // SAFETY: AVX2, see the type; 16 bytes are writable, and this store needs no alignment.
+            unsafe {
+                let packed = _mm_packus_epi16(_mm256_castsi256_si128(self.0), _mm256_extracti128_si256::<1>(self.0));
+                _mm_storeu_si128(to.as_mut_ptr().cast(), packed);
+            }
+        }
+        #[inline(always)]
+        fn doubled(self) -> (Self, Self) {
+            // SAFETY: the processor has AVX2, see the type.
+            unsafe {
+                // Unpacking works within 128-bit halves: quarters 0 2 1 3 first, so that it ends in order.
+                let spread = _mm256_permute4x64_epi64::<0b11_01_10_00>(self.0);
+                (Self(_mm256_unpacklo_epi16(spread, spread)), Self(_mm256_unpackhi_epi16(spread, spread)))
+            }
+        }
+        #[inline(always)]
+        fn pair_sums(self, other: Self) -> Self {
+            // SAFETY: the processor has AVX2, see the type.
+            unsafe {
+                let sums = _mm256_hadd_epi16(self.0, other.0);
+                Self(_mm256_permute4x64_epi64::<0b11_01_10_00>(sums))
+            }
+        }
+        two! {
+            plus = _mm256_add_epi16;
+            minus = _mm256_sub_epi16;
+            minus_to_zero = _mm256_subs_epu16;
+            times = _mm256_mullo_epi16;
+            high = _mm256_mulhi_epu16;
+            i_scale = _mm256_mulhrs_epi16;
+            min = _mm256_min_epu16;
+            max = _mm256_max_epu16;
+            i_min = _mm256_min_epi16;
+            i_max = _mm256_max_epi16;
+        }
+        shift! {
+            up = _mm256_slli_epi16;
+            down = _mm256_srli_epi16;
+            i_down = _mm256_srai_epi16;
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    thread_local! {
+        static PORTABLE_ONLY: Cell<bool> = const { Cell::new(false) };
+    }
+
+    pub(super) fn portable_only() -> bool {
+        PORTABLE_ONLY.get()
+    }
+
+    /// Runs `build` while [`Simd::detect`] finds nothing but the baseline.
+    pub(crate) fn without_simd<T>(build: impl FnOnce() -> T) -> T {
+        PORTABLE_ONLY.set(true);
+        let built = build();
+        PORTABLE_ONLY.set(false);
+        built
+    }
+
+    /// Every operation on one pair of inputs, results one after another.
+    struct All<'a>(&'a [u16], &'a [u16]);
+
+    impl Kernel for All<'_> {
+        type Out = Vec<u16>;
+        #[inline(always)]
+        fn run<L: Lanes>(self) -> Vec<u16> {
+            let (a, b) = (L::load(self.0), L::load(self.1));
+            let bytes: Vec<u8> = self.0.iter().map(|v| *v as u8).collect();
+            let mut narrowed = [0u8; LANES];
+            a.narrow(&mut narrowed);
+            let results = [
+                a.plus(b),
+                a.minus(b),
+                a.minus_to_zero(b),
+                a.times(b),
+                a.high(b),
+                a.i_scale(b),
+                a.min(b),
+                a.max(b),
+                a.i_min(b),
+                a.i_max(b),
+                a.up::<3>(),
+                a.down::<3>(),
+                a.i_down::<3>(),
+                a.distance(b),
+                a.i_clamp(L::i_splat(-7), L::splat(300)),
+                L::widen(&bytes),
+                L::widen(&narrowed),
+                a.doubled().0,
+                a.doubled().1,
+                a.pair_sums(b),
+            ];
+            let mut out = vec![0; results.len() * LANES];
+            for (lanes, to) in results.into_iter().zip(out.chunks_exact_mut(LANES)) {
+                lanes.store(to);
+            }
+            out
+        }
+    }
+
+    #[test]
+    fn every_level_gives_the_same_result() {
+        let mut state = 1u64;
+        let mut random = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            // Extremes are as likely as anything else.
+            match state >> 61 {
+                0 => 0x8000,
+                1 => 0x7fff,
+                2 => 0xffff,
+                3 => (state >> 55) as u16 & 0x3f,
+                _ => (state >> 40) as u16,
+            }
+        };
+        for _ in 0..2000 {
+            let (a, b): (Vec<u16>, Vec<u16>) = (0..LANES).map(|_| (random(), random())).unzip();
+            assert_eq!(Simd::detect().run(All(&a, &b)), Simd::portable().run(All(&a, &b)), "{a:?} {b:?}");
+        }
+    }
+
+    #[test]
+    fn lanes_are_doubled_and_paired_in_order() {
+        let (a, b): (Vec<u16>, Vec<u16>) = (0..16).map(|i| (i, 100 + i)).unzip();
+        let out = Simd::detect().run(All(&a, &b));
+        let op = |i: usize| &out[i * LANES..(i + 1) * LANES];
+        assert_eq!(op(17), [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7]);
+        assert_eq!(op(18), [8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13, 14, 14, 15, 15]);
+        assert_eq!(op(19), [1, 5, 9, 13, 17, 21, 25, 29, 201, 205, 209, 213, 217, 221, 225, 229]);
+    }
+
+    #[test]
+    fn operations_mean_what_they_say() {
+        let at = |a: u16, b: u16, op: usize| Simd::detect().run(All(&[a; LANES], &[b; LANES]))[op * LANES];
+        let signed = |v: i16| v as u16;
+        assert_eq!(at(65535, 2, 0), 1);
+        assert_eq!(at(3, 5, 2), 0);
+        assert_eq!(at(40_000, 50_000, 4), 30_517);
+        assert_eq!(at(signed(-1000), 16_384, 5), signed(-500));
+        assert_eq!(at(signed(-1), 1, 8), signed(-1));
+        assert_eq!(at(signed(-1), 1, 6), 1);
+        assert_eq!(at(signed(-9), 0, 12), signed(-2));
+        assert_eq!(at(10, 250, 13), 240);
+        assert_eq!((at(signed(-5), 0, 16), at(300, 0, 16), at(77, 0, 16)), (0, 255, 77));
+    }
+}
