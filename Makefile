@@ -32,7 +32,7 @@ gallery: ## Draw the contact sheet of all effects
 	cargo run --release -p ooblex-models --example gallery $(ARGS)
 
 bench: ## Run the benchmarks
-	cargo bench --workspace $(ARGS)
+	cargo bench --profile release --workspace $(ARGS)
 
 clean: ## Remove everything that was built
 	cargo clean

@@ -99,7 +99,7 @@ results() {
 step fmt cargo fmt --all --check
 step lockfile lockfile
 step licences licences
-step clippy cargo clippy --release --workspace --all-targets -- -D warnings
+step clippy cargo clippy --release --workspace --all-targets --keep-going -- -D warnings
 if step build build; then
     step tests tests
     step doctests cargo test --doc --release --workspace --no-fail-fast
