@@ -20,7 +20,11 @@ use serde_json::Value;
 /// );
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Problem {
+#[serde(transparent)]
+pub struct Problem(Box<Fields>);
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct Fields {
     #[serde(rename = "type")]
     kind: &'static str,
     title: &'static str,
@@ -44,7 +48,7 @@ impl Problem {
     /// not exist becomes 500.
     pub fn new(status: u16, code: &'static str, detail: impl Into<String>) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Self {
+        Self(Box::new(Fields {
             kind: "about:blank",
             title: title(status),
             status: status.as_u16(),
@@ -55,52 +59,57 @@ impl Problem {
             limit: None,
             known: None,
             retry_after: None,
-        }
+        }))
     }
 
     /// Names what is wrong: a field of the body, a query parameter, `body`, ...
     pub fn field(mut self, field: impl Into<String>) -> Self {
-        self.field = Some(field.into());
+        self.0.field = Some(field.into());
         self
     }
 
     /// The offending value.
     pub fn value(mut self, value: impl Into<Value>) -> Self {
-        self.value = Some(value.into());
+        self.0.value = Some(value.into());
         self
     }
 
     /// What would have been allowed.
     pub fn limit(mut self, limit: impl Into<Value>) -> Self {
-        self.limit = Some(limit.into());
+        self.0.limit = Some(limit.into());
         self
     }
 
     /// Names that would have been known.
     pub fn known(mut self, known: impl IntoIterator<Item = String>) -> Self {
-        self.known = Some(known.into_iter().collect());
+        self.0.known = Some(known.into_iter().collect());
         self
     }
 
     /// When to try again; sent as `Retry-After` in whole seconds, rounded up.
     pub fn retry_after(mut self, after: Duration) -> Self {
-        self.retry_after = Some(after);
+        self.0.retry_after = Some(after);
         self
+    }
+
+    /// Whole seconds to wait before trying again, rounded up, if there is a time.
+    pub fn retry_after_secs(&self) -> Option<u64> {
+        self.0.retry_after.map(|after| after.as_secs_f64().ceil() as u64)
     }
 
     /// The HTTP status.
     pub fn status(&self) -> StatusCode {
-        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+        StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     /// The stable code.
     pub fn code(&self) -> &'static str {
-        self.code
+        self.0.code
     }
 
     /// The sentence for people.
     pub fn detail(&self) -> &str {
-        &self.detail
+        &self.0.detail
     }
 
     /// The document as JSON.
@@ -121,7 +130,7 @@ fn title(status: StatusCode) -> &'static str {
 
 impl std::fmt::Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.detail)
+        f.write_str(&self.0.detail)
     }
 }
 
@@ -133,8 +142,8 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(after) = self.retry_after {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs_f64().ceil() as u64));
+        if let Some(seconds) = self.retry_after_secs() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

@@ -1,0 +1,180 @@
+//! How many connections there may be, in all and from one address; and room for them among the open files.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::Problem;
+
+/// Counts connections and refuses those beyond the caps. Clones share the counts, so that several listeners can
+/// share one budget.
+#[derive(Clone, Debug)]
+pub struct ConnectionLimits(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    total: usize,
+    per_address: usize,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    total: usize,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+/// A client is asked to come back after this long.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+impl ConnectionLimits {
+    /// At most `total` connections at once and `per_address` from one address. Loopback is exempt from the second;
+    /// of an IPv6 address the first 64 bits count, since whoever has one address has that whole network.
+    pub fn new(total: usize, per_address: usize) -> Self {
+        Self(Arc::new(Inner { total, per_address, open: Mutex::default() }))
+    }
+
+    /// Connections open now, those taken over and upgraded ones included.
+    pub fn open(&self) -> usize {
+        self.0.lock().total
+    }
+
+    /// A place for a connection from `address`, free again when the guard is dropped.
+    ///
+    /// # Errors
+    /// The [`Problem`] to answer with: 503 when all places are taken, 429 when that address has enough.
+    pub fn admit(&self, address: IpAddr) -> Result<ConnectionGuard, Problem> {
+        let Inner { total, per_address, .. } = *self.0;
+        let key = key_of(address);
+        let mut open = self.0.lock();
+        if open.total >= total {
+            return Err(Problem::new(
+                503,
+                "too_many_connections",
+                format!("{total} connections are open, the limit"),
+            )
+            .limit(total)
+            .retry_after(RETRY_AFTER));
+        }
+        if let Some(key) = key {
+            let count = open.by_address.entry(key).or_insert(0);
+            if *count >= per_address {
+                let detail = format!("{per_address} connections from {address} are open, the limit");
+                return Err(Problem::new(429, "too_many_connections", detail)
+                    .limit(per_address)
+                    .retry_after(RETRY_AFTER));
+            }
+            *count += 1;
+        }
+        open.total += 1;
+        Ok(ConnectionGuard { inner: self.0.clone(), key })
+    }
+}
+
+impl Default for ConnectionLimits {
+    /// 4,096 in all, 64 from one address.
+    fn default() -> Self {
+        Self::new(4096, 64)
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What connections from `address` are counted under; `None` for loopback.
+fn key_of(address: IpAddr) -> Option<IpAddr> {
+    match address.to_canonical() {
+        address if address.is_loopback() => None,
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            Some(IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0)))
+        }
+        v4 => Some(v4),
+    }
+}
+
+/// One connection's place; dropping it frees the place.
+#[derive(Debug)]
+pub struct ConnectionGuard {
+    inner: Arc<Inner>,
+    key: Option<IpAddr>,
+}
+
+impl Drop for ConnectionGuard {
+    fn drop(&mut self) {
+        let mut open = self.inner.lock();
+        open.total -= 1;
+        if let Some(key) = self.key
+            && let Some(count) = open.by_address.get_mut(&key)
+        {
+            *count -= 1;
+            if *count == 0 {
+                open.by_address.remove(&key);
+            }
+        }
+    }
+}
+
+/// Raises the soft limit of open files to the hard limit and returns what it is now; `None` for no limit.
+///
+/// # Errors
+/// If the system refuses.
+pub fn raise_file_limit() -> std::io::Result<Option<u64>> {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        limit.current = limit.maximum;
+        setrlimit(Resource::Nofile, limit)?;
+    }
+    Ok(getrlimit(Resource::Nofile).current)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    #[test]
+    fn an_address_gets_its_share_and_others_are_not_affected() {
+        let limits = ConnectionLimits::new(10, 2);
+        let first = limits.admit(ip("192.0.2.1")).expect("room");
+        let _second = limits.admit(ip("::ffff:192.0.2.1")).expect("room for two");
+        let refused = limits.admit(ip("192.0.2.1")).expect_err("a third from there");
+        assert_eq!(refused.status(), 429);
+        let _other = limits.admit(ip("192.0.2.2")).expect("another address");
+        drop(first);
+        let _again = limits.admit(ip("192.0.2.1")).expect("a place is free again");
+        assert_eq!(limits.open(), 3);
+    }
+
+    #[test]
+    fn one_network_of_version_6_counts_as_one_address() {
+        let limits = ConnectionLimits::new(10, 1);
+        let _first = limits.admit(ip("2001:db8:0:1::1")).expect("room");
+        assert!(limits.admit(ip("2001:db8:0:1:ffff::2")).is_err());
+        assert!(limits.admit(ip("2001:db8:0:2::1")).is_ok());
+    }
+
+    #[test]
+    fn loopback_is_bound_by_the_total_alone() {
+        let limits = ConnectionLimits::new(3, 1);
+        let held: Vec<_> = (0..3).map(|_| limits.admit(ip("127.0.0.1")).expect("room")).collect();
+        assert_eq!(limits.admit(ip("::1")).expect_err("full").status(), 503);
+        drop(held);
+        assert_eq!(limits.open(), 0);
+        assert!(limits.0.lock().by_address.is_empty());
+    }
+
+    #[test]
+    fn the_file_limit_rises_to_the_hard_limit() {
+        let raised = raise_file_limit().expect("raises");
+        assert_eq!(raised, rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum);
+    }
+}
