@@ -54,7 +54,7 @@ fn blur_is_opencvs_gaussian() {
 
 #[test]
 fn sepia_is_the_matrix_in_rgb_order() {
-    check("sepia", Options::new(), "sepia", Tolerance { luma: (0.7, 3), chroma: (0.6, 3) });
+    check("sepia", Options::new(), "sepia", Tolerance { luma: (0.7, 3), chroma: (0.6, 6) });
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn invert_is_the_negative() {
 #[test]
 fn mirror_exchanges_left_and_right() {
     // Chroma of an odd width covers other pairs of pixels once mirrored.
-    check("mirror", Options::new(), "mirror", Tolerance { luma: (0.5, 1), chroma: (2.0, 13) });
+    check("mirror", Options::new(), "mirror", Tolerance { luma: (0.5, 1), chroma: (1.5, 15) });
 }
 
 #[test]
@@ -187,10 +187,10 @@ fn similarity(effect: &str, golden: &str, least: f64, chroma: f64) {
 
 #[test]
 fn cartoon_resembles_the_bilateral_filter_with_lines() {
-    similarity("cartoon", "cartoon", 0.9, 3.0);
+    similarity("cartoon", "cartoon", 0.97, 1.0);
 }
 
 #[test]
 fn denoise_resembles_non_local_means() {
-    similarity("denoise", "denoise", 0.9, 3.0);
+    similarity("denoise", "denoise", 0.85, 3.0);
 }

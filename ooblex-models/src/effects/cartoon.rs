@@ -135,8 +135,10 @@ impl Kernel for Draw<'_> {
             for (i, keep) in [&mut *top, &mut *bottom].into_iter().enumerate() {
                 let y = (2 * c + i).min(height - 1);
                 threshold::<L>(median, y, lines, sums, &mut keep[..width.next_multiple_of(LANES)]);
-                // The last column of an odd width stands for its missing neighbour.
-                keep.copy_within(width - 1..width, width - width % 2);
+                if width % 2 == 1 {
+                    // The last column stands for its missing neighbour.
+                    keep[width] = keep[width - 1];
+                }
                 if 2 * c + i < height {
                     let out = [&mut row[0][..], &mut []];
                     Row { guide: luma, values: [luma; 2], count: 1, y, disc: DISC_4, range, out }.run::<L>();
