@@ -1,1 +1,0 @@
-//! Examples of Ooblex; see the `[[example]]` targets.
