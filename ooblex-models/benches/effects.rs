@@ -26,7 +26,12 @@ fn picture() -> Vec<Vec<u8>> {
         .enumerate()
         .map(|(i, (offset, width, height))| {
             let shift = u32::from(i > 0);
-            enlarge(&data[offset..], stride, (width, height), ((WIDTH >> shift) as usize, (HEIGHT >> shift) as usize))
+            enlarge(
+                &data[offset..],
+                stride,
+                (width, height),
+                ((WIDTH >> shift) as usize, (HEIGHT >> shift) as usize),
+            )
         })
         .collect()
 }
@@ -58,14 +63,23 @@ fn effects(c: &mut Criterion) {
     for spec in registry.kinds() {
         let mut processor = registry.build(&spec.name, &Options::new()).expect("builds");
         let pool = BufferPool::default();
-        let planes: Vec<(&[u8], usize)> =
-            original.iter().enumerate().map(|(i, p)| (&p[..], (WIDTH as usize) >> usize::from(i > 0))).collect();
+        let planes: Vec<(&[u8], usize)> = original
+            .iter()
+            .enumerate()
+            .map(|(i, p)| (&p[..], (WIDTH as usize) >> usize::from(i > 0)))
+            .collect();
         group.bench_function(&spec.name, |b| {
             // Each round gets a copy of its own from the pool, as from a decoder; copying is not timed.
             b.iter_batched(
                 || {
-                    let image =
-                        Image::from_planes(PixelFormat::I420, WIDTH, HEIGHT, ColorSpace::JPEG, &planes, &pool);
+                    let image = Image::from_planes(
+                        PixelFormat::I420,
+                        WIDTH,
+                        HEIGHT,
+                        ColorSpace::JPEG,
+                        &planes,
+                        &pool,
+                    );
                     let picture = Picture::new(image.expect("a picture"), pool.clone());
                     Frame::new(StreamId::default(), 1, Instant::now(), picture)
                 },

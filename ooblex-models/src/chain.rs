@@ -196,7 +196,9 @@ mod tests {
     fn registry() -> Registry {
         let mut registry = Registry::new();
         registry.add(KindSpec::new("none", ""), |_: &Options| Ok::<_, BoxError>(PassThrough));
-        registry.add(KindSpec::new("private", "").aliases(&["PrivateOn"]), |_: &Options| Ok::<_, BoxError>(Blanks));
+        registry.add(KindSpec::new("private", "").aliases(&["PrivateOn"]), |_: &Options| {
+            Ok::<_, BoxError>(Blanks)
+        });
         for (name, value) in [("black", 0u8), ("white", 255)] {
             registry.add(KindSpec::new(name, ""), move |_: &Options| {
                 Ok::<_, BoxError>(processor_fn(move |frame, _| {
@@ -235,7 +237,9 @@ mod tests {
         for text in ["black||white", "|black", "black+", "black | + white"] {
             assert!(error(text).contains("has an empty step"), "{text}: {}", error(text));
         }
-        assert!(error("black|whiet").starts_with("unknown effect \"whiet\"; known: none, private, black, white"));
+        assert!(
+            error("black|whiet").starts_with("unknown effect \"whiet\"; known: none, private, black, white")
+        );
         assert_eq!(error(&["none"; 9].join("+")), "chain has 9 steps; at most 8 are allowed");
         assert!(Chain::parse(&["none"; 8].join("+"), &registry).is_ok());
     }

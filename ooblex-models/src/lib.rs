@@ -31,6 +31,8 @@ pub mod effects;
 mod kernels;
 #[cfg(feature = "overlay")]
 pub mod overlay;
+#[cfg(any(feature = "effects", feature = "overlay"))]
+mod planar;
 mod register;
 #[cfg(feature = "effects")]
 mod simd;

@@ -338,7 +338,8 @@ mod avx2 {
             let to = &mut to[..LANES];
             // SAFETY: AVX2, see the type; 16 bytes are writable, and this store needs no alignment.
             unsafe {
-                let packed = _mm_packus_epi16(_mm256_castsi256_si128(self.0), _mm256_extracti128_si256::<1>(self.0));
+                let packed =
+                    _mm_packus_epi16(_mm256_castsi256_si128(self.0), _mm256_extracti128_si256::<1>(self.0));
                 _mm_storeu_si128(to.as_mut_ptr().cast(), packed);
             }
         }

@@ -1,8 +1,8 @@
 //! Gaussian blur.
 
 use ooblex_core::{
-    Frame, FrameProcessor, KindSpec, Options, ParamSpec, ParamType, ProcessContext, ProcessError, RegistryError,
-    Verdict,
+    Frame, FrameProcessor, KindSpec, Options, ParamSpec, ParamType, ProcessContext, ProcessError,
+    RegistryError, Verdict,
 };
 
 use super::{Effect, make_planar};

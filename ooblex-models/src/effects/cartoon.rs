@@ -1,7 +1,7 @@
 //! Comic book.
 
 use ooblex_core::{
-    Frame, FrameProcessor, Image, ImageError, KindSpec, Options, ParamSpec, ParamType, Plane, PixelFormat,
+    Frame, FrameProcessor, Image, ImageError, KindSpec, Options, ParamSpec, ParamType, PixelFormat, Plane,
     ProcessContext, ProcessError, RegistryError, Verdict,
 };
 
@@ -46,7 +46,12 @@ struct Planes {
 impl Cartoon {
     /// `lines` is the contrast, in full-range luma steps, from which a line is drawn: 1 to 50, less draws more.
     pub fn new(lines: u8) -> Self {
-        Self { lines: lines.clamp(1, 50), median: Median::default(), planes: Planes::default(), simd: Simd::detect() }
+        Self {
+            lines: lines.clamp(1, 50),
+            median: Median::default(),
+            planes: Planes::default(),
+            simd: Simd::detect(),
+        }
     }
 }
 
@@ -129,7 +134,8 @@ impl Kernel for Draw<'_> {
 
     #[inline(always)]
     fn run<L: Lanes>(self) -> Result<(), ImageError> {
-        let Self { planes, size: (width, height), half: (half, half_rows), lines, range, black, target } = self;
+        let Self { planes, size: (width, height), half: (half, half_rows), lines, range, black, target } =
+            self;
         let Planes { luma, median, half: guide, u, v, sums, keep: [top, bottom], row } = planes;
         for c in 0..half_rows {
             for (i, keep) in [&mut *top, &mut *bottom].into_iter().enumerate() {
@@ -156,7 +162,8 @@ impl Kernel for Draw<'_> {
                 let mut plane = target.plane_mut(index)?;
                 let kept = top.chunks_exact(2).zip(bottom.chunks_exact(2));
                 for ((to, &v), (a, b)) in plane.row_mut(c).iter_mut().zip(from).zip(kept) {
-                    let count = i16::from(a[0] & 1) + i16::from(a[1] & 1) + i16::from(b[0] & 1) + i16::from(b[1] & 1);
+                    let count =
+                        i16::from(a[0] & 1) + i16::from(a[1] & 1) + i16::from(b[0] & 1) + i16::from(b[1] & 1);
                     *to = (128 + (((i16::from(v) - 128) * count + 2) >> 2)) as u8;
                 }
             }
@@ -195,8 +202,13 @@ fn threshold<L: Lanes>(plane: &Padded, y: usize, lines: u16, sums: &mut [u16], k
 impl Effect for Cartoon {
     fn spec() -> KindSpec {
         KindSpec::new("cartoon", "Comic book").aliases(&["CartoonOn", "TaylorOn"]).param(
-            ParamSpec::new("lines", ParamType::Int(1..=50), LINES, "contrast from which a line is drawn; less draws more")
-                .unit("luma steps"),
+            ParamSpec::new(
+                "lines",
+                ParamType::Int(1..=50),
+                LINES,
+                "contrast from which a line is drawn; less draws more",
+            )
+            .unit("luma steps"),
         )
     }
 

@@ -1,8 +1,8 @@
 //! Edges by Canny's detector.
 
 use ooblex_core::{
-    ColorRange, ColorSpace, Frame, FrameProcessor, Image, KindSpec, Options, ParamSpec, ParamType, PixelFormat,
-    ProcessContext, ProcessError, RegistryError, Verdict,
+    ColorRange, ColorSpace, Frame, FrameProcessor, Image, KindSpec, Options, ParamSpec, ParamType,
+    PixelFormat, ProcessContext, ProcessError, RegistryError, Verdict,
 };
 
 use super::Effect;
@@ -61,12 +61,22 @@ impl Effect for EdgeDetection {
         KindSpec::new("edge_detection", "Canny edge detection")
             .aliases(&["EdgeOn", "edges"])
             .param(
-                ParamSpec::new("low", ParamType::Int(0..=MAX), u32::from(LOW), "gradient that continues an edge")
-                    .unit(step),
+                ParamSpec::new(
+                    "low",
+                    ParamType::Int(0..=MAX),
+                    u32::from(LOW),
+                    "gradient that continues an edge",
+                )
+                .unit(step),
             )
             .param(
-                ParamSpec::new("high", ParamType::Int(0..=MAX), u32::from(HIGH), "gradient that starts an edge")
-                    .unit(step),
+                ParamSpec::new(
+                    "high",
+                    ParamType::Int(0..=MAX),
+                    u32::from(HIGH),
+                    "gradient that starts an edge",
+                )
+                .unit(step),
             )
     }
 

@@ -1,8 +1,8 @@
 //! Emboss.
 
 use ooblex_core::{
-    Frame, FrameProcessor, KindSpec, Options, ParamSpec, ParamType, PixelFormat, ProcessContext, ProcessError,
-    RegistryError, Verdict,
+    Frame, FrameProcessor, KindSpec, Options, ParamSpec, ParamType, PixelFormat, ProcessContext,
+    ProcessError, RegistryError, Verdict,
 };
 
 use super::Effect;
@@ -50,8 +50,12 @@ impl FrameProcessor for Emboss {
 
 impl Effect for Emboss {
     fn spec() -> KindSpec {
-        KindSpec::new("emboss", "Relief")
-            .param(ParamSpec::new("offset", ParamType::Int(0..=255), OFFSET, "brightness added to the relief"))
+        KindSpec::new("emboss", "Relief").param(ParamSpec::new(
+            "offset",
+            ParamType::Int(0..=255),
+            OFFSET,
+            "brightness added to the relief",
+        ))
     }
 
     fn from_options(options: &Options) -> Result<Self, RegistryError> {

@@ -1,8 +1,8 @@
 //! Negative.
 
 use ooblex_core::{
-    ColorRange, Frame, FrameProcessor, KindSpec, Options, PlaneMut, ProcessContext, ProcessError, RegistryError,
-    Verdict,
+    ColorRange, Frame, FrameProcessor, KindSpec, Options, PlaneMut, ProcessContext, ProcessError,
+    RegistryError, Verdict,
 };
 
 use super::{Effect, make_planar};

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use ooblex_core::{
-    Annotation, Frame, FrameProcessor, KindSpec, Options, ProcessContext, ProcessError, RegistryError, Verdict,
+    Annotation, Frame, FrameProcessor, KindSpec, Options, ProcessContext, ProcessError, RegistryError,
+    Verdict,
 };
 
 use super::{Effect, make_planar};

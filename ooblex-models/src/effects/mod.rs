@@ -44,14 +44,15 @@ pub use invert::Invert;
 pub use mirror::Mirror;
 pub use none::None;
 use ooblex_core::{
-    BufferPool, Frame, FrameProcessor, Image, ImageError, KindSpec, Options, Picture, PixelFormat, Registry,
-    RegistryError,
+    BufferPool, Frame, FrameProcessor, Image, ImageError, KindSpec, Options, Registry, RegistryError,
 };
 pub use pixelate::Pixelate;
 pub use sepia::Sepia;
 pub use sharpen::Sharpen;
 pub use sketch::Sketch;
 pub use vintage::Vintage;
+
+use crate::planar::make_planar;
 
 /// An effect as the registry sees it.
 trait Effect: FrameProcessor + Sized {
@@ -81,12 +82,6 @@ pub(crate) fn register(registry: &mut Registry) {
     add::<Sharpen>(registry);
     add::<Vintage>(registry);
     add::<Denoise>(registry);
-}
-
-/// The picture as I420, or as Gray8 if that is what it is.
-fn make_planar(picture: &mut Picture) -> Result<&mut Image, ImageError> {
-    let gray = picture.pixels()?.format() == PixelFormat::Gray8;
-    if gray { picture.pixels_mut() } else { picture.make(PixelFormat::I420) }
 }
 
 /// A picture like `image`, from the pool, with pixels still to be written.

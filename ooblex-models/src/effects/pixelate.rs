@@ -85,10 +85,9 @@ impl Kernel for Blocks<'_, '_> {
                 while start(column, width) < width {
                     let (left, right) = (start(column, width), start(column + 1, width));
                     let count = ((right - left) * (bottom - top)) as u32;
-                    if count > 0 {
-                        let mean = (sums[left..right].iter().sum::<u32>() + count / 2) / count;
-                        first[left..right].fill(mean as u8);
-                    }
+                    let sum = sums[left..right].iter().sum::<u32>() + count / 2;
+                    // A chroma block may be empty where blocks are smaller than two pixels' worth.
+                    first[left..right].fill(sum.checked_div(count).unwrap_or(0) as u8);
                     column += 1;
                 }
                 let stride = plane.stride();
@@ -105,7 +104,8 @@ impl Kernel for Blocks<'_, '_> {
 impl Effect for Pixelate {
     fn spec() -> KindSpec {
         KindSpec::new("pixelate", "Large square pixels").param(
-            ParamSpec::new("block", ParamType::Int(MIN..=MAX), i64::from(BLOCK), "side of a block").unit("px"),
+            ParamSpec::new("block", ParamType::Int(MIN..=MAX), i64::from(BLOCK), "side of a block")
+                .unit("px"),
         )
     }
 

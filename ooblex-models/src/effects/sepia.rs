@@ -1,8 +1,8 @@
 //! Sepia tone.
 
 use ooblex_core::{
-    ColorSpace, Frame, FrameProcessor, KindSpec, Options, PixelFormat, ProcessContext, ProcessError, RegistryError,
-    Verdict,
+    ColorSpace, Frame, FrameProcessor, KindSpec, Options, PixelFormat, ProcessContext, ProcessError,
+    RegistryError, Verdict,
 };
 
 use super::Effect;

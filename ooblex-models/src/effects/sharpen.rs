@@ -1,7 +1,8 @@
 //! Sharpening.
 
 use ooblex_core::{
-    Frame, FrameProcessor, KindSpec, Options, PixelFormat, ProcessContext, ProcessError, RegistryError, Verdict,
+    Frame, FrameProcessor, KindSpec, Options, PixelFormat, ProcessContext, ProcessError, RegistryError,
+    Verdict,
 };
 
 use super::Effect;

@@ -57,8 +57,13 @@ impl FrameProcessor for Sketch {
 impl Effect for Sketch {
     fn spec() -> KindSpec {
         KindSpec::new("sketch", "Pencil sketch").param(
-            ParamSpec::new("size", ParamType::Int(3..=MAX.into()), DETAIL, "breadth of the shading, rounded up to odd")
-                .unit("px"),
+            ParamSpec::new(
+                "size",
+                ParamType::Int(3..=MAX.into()),
+                DETAIL,
+                "breadth of the shading, rounded up to odd",
+            )
+            .unit("px"),
         )
     }
 

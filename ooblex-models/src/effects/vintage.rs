@@ -1,8 +1,8 @@
 //! Old film.
 
 use ooblex_core::{
-    Frame, FrameProcessor, KindSpec, Options, ParamSpec, ParamType, PixelFormat, ProcessContext, ProcessError,
-    RegistryError, Verdict,
+    Frame, FrameProcessor, KindSpec, Options, ParamSpec, ParamType, PixelFormat, ProcessContext,
+    ProcessError, RegistryError, Verdict,
 };
 
 use super::Effect;
@@ -100,7 +100,8 @@ impl Film {
         let scaled: Vec<u16> = table.iter().map(|&n| levels.scale(n.into()).round() as i16 as u16).collect();
         self.grain = scaled.iter().cycle().take(TABLE + padded).copied().collect();
         let column = |x: usize| falloff(x.min(width - 1), width);
-        self.columns = TINT.map(|tint| (0..padded).map(|x| (column(x) * tint * 32768.0).round() as u16).collect());
+        self.columns =
+            TINT.map(|tint| (0..padded).map(|x| (column(x) * tint * 32768.0).round() as u16).collect());
         self.rows = (0..height).map(|y| (falloff(y, height) * 65535.0).round() as u16).collect();
         self.gamut = Some(Gamut::new(levels));
         self.levels = Some(*levels);
@@ -134,7 +135,8 @@ fn grain_table(sigma: f64, seed: u32) -> Vec<i16> {
     // The sum of 8 uniform bytes has mean 1020 and variance 8 (256^2 - 1) / 12.
     let scale = sigma / (8.0 * (65536.0 - 1.0) / 12.0f64).sqrt();
     let sample = |i: usize| {
-        let sum: i32 = mix((u64::from(seed) << 32) + i as u64).to_le_bytes().iter().map(|&b| i32::from(b)).sum();
+        let sum: i32 =
+            mix((u64::from(seed) << 32) + i as u64).to_le_bytes().iter().map(|&b| i32::from(b)).sum();
         (f64::from(sum - 1020) * scale + 0.5).floor().clamp(-400.0, 400.0) as i16
     };
     (0..TABLE).map(sample).collect()
@@ -164,8 +166,7 @@ impl PointOp for Film {
             right = [right[0].plus(rgb[0]), right[1].plus(rgb[1]), right[2].plus(rgb[2])];
             out[i][1] = gamut.luma(rgb);
         }
-        let sums =
-            [left[0].pair_sums(right[0]), left[1].pair_sums(right[1]), left[2].pair_sums(right[2])];
+        let sums = [left[0].pair_sums(right[0]), left[1].pair_sums(right[1]), left[2].pair_sums(right[2])];
         (out, gamut.chroma(sums))
     }
 }
@@ -173,7 +174,11 @@ impl PointOp for Film {
 impl Film {
     #[inline(always)]
     fn shade<L: Lanes>(&self, [r, g, b]: [L; 3], x: usize, row: L, white: L) -> [L; 3] {
-        [shade_one(r, &self.columns[0][x..], row, white), shade_one(g, &self.columns[1][x..], row, white), shade_one(b, &self.columns[2][x..], row, white)]
+        [
+            shade_one(r, &self.columns[0][x..], row, white),
+            shade_one(g, &self.columns[1][x..], row, white),
+            shade_one(b, &self.columns[2][x..], row, white),
+        ]
     }
 }
 

@@ -127,8 +127,9 @@ mod tests {
     fn close_to_the_exact_filter() {
         let (width, height, s) = (33, 12, 20_000.0);
         let mut random = Random::new(3);
-        let pixels: Vec<u8> =
-            (0..width * height).map(|i| (if i % width > 15 { 200 } else { 20 }) + random.below(50) as u8).collect();
+        let pixels: Vec<u8> = (0..width * height)
+            .map(|i| (if i % width > 15 { 200 } else { 20 }) + random.below(50) as u8)
+            .collect();
         for (disc, radius) in [(DISC_4, 4), (DISC_2, 2)] {
             let mut plane = Padded::default();
             plane.copy(pixels.chunks(width), (width, height), radius, Border::Mirror);
@@ -147,7 +148,12 @@ mod tests {
                             total += weight;
                         }
                     }
-                    assert!((sum / total - f64::from(got[x])).abs() <= 6.0, "{x},{y}: {} {}", sum / total, got[x]);
+                    assert!(
+                        (sum / total - f64::from(got[x])).abs() <= 6.0,
+                        "{x},{y}: {} {}",
+                        sum / total,
+                        got[x]
+                    );
                 }
             }
         }

@@ -102,7 +102,8 @@ impl Canny {
         let (start, end) = (stride, stride * (height + 1));
         let mut at = start;
         while at < end {
-            let word = map.get(at..at + 8).and_then(|b| b.try_into().ok()).map_or(u64::MAX, u64::from_le_bytes);
+            let word =
+                map.get(at..at + 8).and_then(|b| b.try_into().ok()).map_or(u64::MAX, u64::from_le_bytes);
             let strong = word & 0x8080_8080_8080_8080;
             if strong == 0 {
                 at += 8;

@@ -60,14 +60,19 @@ impl Gamut {
         // Written out, here and below: lanes that pass through closures are not always kept in registers.
         let (zero, white) = (L::splat(0), L::i_splat(self.white));
         let [r, g, b] = offsets;
-        [luma.plus(r).i_clamp(zero, white), luma.plus(g).i_clamp(zero, white), luma.plus(b).i_clamp(zero, white)]
+        [
+            luma.plus(r).i_clamp(zero, white),
+            luma.plus(g).i_clamp(zero, white),
+            luma.plus(b).i_clamp(zero, white),
+        ]
     }
 
     /// Luma, black included, of R, G, B between 0 and 255.
     #[inline(always)]
     pub(crate) fn luma<L: Lanes>(&self, [r, g, b]: [L; 3]) -> L {
         let [wr, wg, wb] = self.weights;
-        let (r, g, b) = (r.up::<8>().high(L::splat(wr)), g.up::<8>().high(L::splat(wg)), b.up::<8>().high(L::splat(wb)));
+        let (r, g, b) =
+            (r.up::<8>().high(L::splat(wr)), g.up::<8>().high(L::splat(wg)), b.up::<8>().high(L::splat(wb)));
         // Half a step to round, and half of what three products lost.
         r.plus(g).plus(b).plus(L::splat(129)).down::<8>().plus(L::splat(self.black))
     }
@@ -133,7 +138,10 @@ mod tests {
                         let got = Simd::detect().run(One(gamut, y, u, v));
                         let wanted = exact(&levels, y, u, v);
                         for (got, wanted) in got.into_iter().zip(wanted) {
-                            assert!((f32::from(got) - wanted).abs() <= 1.3, "{color:?} {y} {u} {v}: {got} {wanted}");
+                            assert!(
+                                (f32::from(got) - wanted).abs() <= 1.3,
+                                "{color:?} {y} {u} {v}: {got} {wanted}"
+                            );
                         }
                     }
                 }

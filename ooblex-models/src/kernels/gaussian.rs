@@ -156,7 +156,8 @@ fn pad(row: &[u8], radius: usize, padded: &mut [u16]) {
     }
     for i in 1..=radius {
         padded[radius - i] = u16::from(row[mirrored(-(i as isize), width)]) << FRACTION;
-        padded[radius + width - 1 + i] = u16::from(row[mirrored((width - 1 + i) as isize, width)]) << FRACTION;
+        padded[radius + width - 1 + i] =
+            u16::from(row[mirrored((width - 1 + i) as isize, width)]) << FRACTION;
     }
 }
 

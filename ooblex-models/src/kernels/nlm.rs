@@ -239,7 +239,10 @@ mod tests {
                 NonLocal::default().run(simd, &plane, (width, height), Strength::new(h as f32), |y, row| {
                     for (x, &got) in row.iter().enumerate() {
                         let wanted = exact(&plane, x, y, h);
-                        assert!((f64::from(got) - wanted).abs() <= 1.0, "{width}x{height} {x},{y}: {got} {wanted}");
+                        assert!(
+                            (f64::from(got) - wanted).abs() <= 1.0,
+                            "{width}x{height} {x},{y}: {got} {wanted}"
+                        );
                     }
                 });
             }

@@ -113,7 +113,7 @@ mod tests {
     impl PointOp for Identity {
         #[inline(always)]
         fn block<L: Lanes>(&self, place: Place, luma: Luma<L>, u: L, v: L) -> (Luma<L>, [L; 2]) {
-            assert!(place.x % 32 == 0 && place.rows[1] - place.rows[0] <= 1);
+            assert!(place.x.is_multiple_of(32) && place.rows[1] - place.rows[0] <= 1);
             (luma, [u, v])
         }
     }
@@ -124,7 +124,11 @@ mod tests {
             let original = random_image(PixelFormat::I420, width, height, ColorSpace::JPEG, 3, 9);
             let mut image = original.clone();
             Pairs::default().run(Simd::detect(), &Identity, image.i420_mut().expect("planes"));
-            assert_eq!(image.to_packed().expect("host"), original.to_packed().expect("host"), "{width}x{height}");
+            assert_eq!(
+                image.to_packed().expect("host"),
+                original.to_packed().expect("host"),
+                "{width}x{height}"
+            );
         }
     }
 }

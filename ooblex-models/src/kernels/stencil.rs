@@ -63,7 +63,14 @@ pub(crate) struct Stencil {
 impl Stencil {
     /// Convolves Y, U and V in place and adds `offset`, in the picture's own steps, to R, G and B before they
     /// are clamped. Borders are mirrored.
-    pub(crate) fn run<T: Taps>(&mut self, simd: Simd, taps: T, offset: i16, gamut: Gamut, planes: [PlaneMut<'_>; 3]) {
+    pub(crate) fn run<T: Taps>(
+        &mut self,
+        simd: Simd,
+        taps: T,
+        offset: i16,
+        gamut: Gamut,
+        planes: [PlaneMut<'_>; 3],
+    ) {
         let chroma = planes[1].row_bytes().next_multiple_of(LANES);
         self.luma.iter_mut().for_each(|row| row.resize(2 * chroma + 2, 0));
         self.chroma.iter_mut().flatten().for_each(|row| row.resize(chroma + 2, 0));
@@ -92,8 +99,8 @@ impl<T: Taps> Kernel for Convolve<'_, '_, T> {
         let Stencil { luma, chroma, out } = scratch;
         let (width, height) = (y_plane.row_bytes(), y_plane.row_count());
         let (half, rows) = (u_plane.row_bytes(), u_plane.row_count());
-        for i in 0..4 {
-            pad_mirrored(y_plane.row_mut(mirrored(i as isize - 1, height)), &mut luma[i]);
+        for (i, row) in luma.iter_mut().enumerate() {
+            pad_mirrored(y_plane.row_mut(mirrored(i as isize - 1, height)), row);
         }
         for (plane, ring) in [&mut u_plane, &mut v_plane].into_iter().zip(chroma.iter_mut()) {
             for (i, row) in ring.iter_mut().enumerate() {
@@ -133,18 +140,19 @@ impl<T: Taps> Kernel for Convolve<'_, '_, T> {
                 let [r, g, b] = gamut.offsets(u4, v4);
                 let (r, g, b) = (r.doubled(), g.doubled(), b.doubled());
                 let (mut left, mut right) = ([L::splat(0); 3], [L::splat(0); 3]);
-                for row in 0..2 {
+                let [first_out, second_out, ..] = &mut *out;
+                for (row, to) in [first_out, second_out].into_iter().enumerate() {
                     let top = row.min(second);
                     let (rows, at) = ([&luma[top][..], &luma[top + 1], &luma[top + 2]], 2 * x);
                     let value = convolve::<L>(rows[0], rows[1], rows[2], at, T::LUMA).plus(black);
                     let rgb = gamut.rgb(value, [r.0, g.0, b.0]);
                     left = [left[0].plus(rgb[0]), left[1].plus(rgb[1]), left[2].plus(rgb[2])];
-                    gamut.luma(rgb).narrow(&mut out[row][at..]);
+                    gamut.luma(rgb).narrow(&mut to[at..]);
                     let at = at + LANES;
                     let value = convolve::<L>(rows[0], rows[1], rows[2], at, T::LUMA).plus(black);
                     let rgb = gamut.rgb(value, [r.1, g.1, b.1]);
                     right = [right[0].plus(rgb[0]), right[1].plus(rgb[1]), right[2].plus(rgb[2])];
-                    gamut.luma(rgb).narrow(&mut out[row][at..]);
+                    gamut.luma(rgb).narrow(&mut to[at..]);
                 }
                 let [u, v] = gamut.chroma([
                     left[0].pair_sums(right[0]),
@@ -154,8 +162,8 @@ impl<T: Taps> Kernel for Convolve<'_, '_, T> {
                 u.narrow(&mut out[2][x..]);
                 v.narrow(&mut out[3][x..]);
             }
-            for row in 0..=second {
-                y_plane.row_mut(2 * c + row).copy_from_slice(&out[row][..width]);
+            for (row, from) in out.iter().enumerate().take(second + 1) {
+                y_plane.row_mut(2 * c + row).copy_from_slice(&from[..width]);
             }
             u_plane.row_mut(c).copy_from_slice(&out[2][..half]);
             v_plane.row_mut(c).copy_from_slice(&out[3][..half]);

@@ -9,34 +9,36 @@ use ooblex_core::{
 };
 
 /// Name, width, height and colour space of the three pictures; see `scripts/golden/make_effects.py`.
-pub const PICTURES: [(&str, u32, u32, ColorSpace); 3] = [
+pub(crate) const PICTURES: [(&str, u32, u32, ColorSpace); 3] = [
     ("astronaut", 321, 243, ColorSpace::JPEG),
     ("coffee", 256, 170, ColorSpace::BT601),
     ("chelsea", 199, 151, ColorSpace::BT709),
 ];
 
 fn png(name: &str) -> (usize, Vec<u8>) {
-    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests", "golden", &format!("{name}.png")].iter().collect();
+    let path: PathBuf =
+        [env!("CARGO_MANIFEST_DIR"), "tests", "golden", &format!("{name}.png")].iter().collect();
     let image = image::open(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display())).into_luma8();
     (image.width() as usize, image.into_raw())
 }
 
 /// A golden I420 picture with the padding that its PNG has.
-pub fn i420(name: &str, width: u32, height: u32, color: ColorSpace) -> Image {
+pub(crate) fn i420(name: &str, width: u32, height: u32, color: ColorSpace) -> Image {
     let (stride, data) = png(name);
     let (luma, half) = (stride * height as usize, stride / 2);
     let planes = [(0, stride), (luma, stride), (luma + half, stride)];
     let at: Vec<(&[u8], usize)> = planes.iter().map(|&(offset, stride)| (&data[offset..], stride)).collect();
-    Image::from_planes(PixelFormat::I420, width, height, color, &at, &BufferPool::default()).expect("a golden")
+    Image::from_planes(PixelFormat::I420, width, height, color, &at, &BufferPool::default())
+        .expect("a golden")
 }
 
 /// A golden full-range luma picture.
-pub fn luma(name: &str) -> Vec<u8> {
+pub(crate) fn luma(name: &str) -> Vec<u8> {
     png(name).1
 }
 
 /// The same picture with `padding` extra bytes in every row, filled with noise that must not matter.
-pub fn repad(image: &Image, padding: usize) -> Image {
+pub(crate) fn repad(image: &Image, padding: usize) -> Image {
     let (mut data, mut layout) = (Vec::new(), Vec::new());
     for index in 0..image.format().plane_count() {
         let plane = image.plane(index).expect("host memory");
@@ -52,12 +54,12 @@ pub fn repad(image: &Image, padding: usize) -> Image {
 }
 
 /// A frame's result after one effect.
-pub fn apply(effect: &str, options: &Options, image: Image) -> Image {
+pub(crate) fn apply(effect: &str, options: &Options, image: Image) -> Image {
     apply_to(effect, options, frame_of(image))
 }
 
 /// See [`apply`], with a frame of the caller's.
-pub fn apply_to(effect: &str, options: &Options, mut frame: Frame) -> Image {
+pub(crate) fn apply_to(effect: &str, options: &Options, mut frame: Frame) -> Image {
     let mut registry = Registry::new();
     ooblex_models::register(&mut registry);
     let mut processor = registry.build(effect, options).expect("builds");
@@ -66,26 +68,26 @@ pub fn apply_to(effect: &str, options: &Options, mut frame: Frame) -> Image {
 }
 
 /// Visible bytes of one plane.
-pub fn plane(image: &Image, index: usize) -> Vec<u8> {
+pub(crate) fn plane(image: &Image, index: usize) -> Vec<u8> {
     image.plane(index).expect("host memory").rows().flatten().copied().collect()
 }
 
 /// Visible luma at full range.
-pub fn full_luma(image: &Image) -> Vec<u8> {
+pub(crate) fn full_luma(image: &Image) -> Vec<u8> {
     let table = ooblex_core::convert::luma_table(image.color().range, ColorRange::Full);
     plane(image, 0).into_iter().map(|v| table[usize::from(v)]).collect()
 }
 
 /// How far two planes are apart.
 #[derive(Clone, Copy, Debug)]
-pub struct Difference {
-    pub mean: f64,
+pub(crate) struct Difference {
+    pub(crate) mean: f64,
     /// 99 of 100 samples differ by at most this.
-    pub most: u8,
-    pub max: u8,
+    pub(crate) most: u8,
+    pub(crate) max: u8,
 }
 
-pub fn difference(a: &[u8], b: &[u8]) -> Difference {
+pub(crate) fn difference(a: &[u8], b: &[u8]) -> Difference {
     assert_eq!(a.len(), b.len());
     let mut all: Vec<u8> = a.iter().zip(b).map(|(a, b)| a.abs_diff(*b)).collect();
     all.sort_unstable();
@@ -94,7 +96,7 @@ pub fn difference(a: &[u8], b: &[u8]) -> Difference {
 }
 
 /// F1 of edge pixels: the harmonic mean of precision and recall; 0 if nothing was found.
-pub fn f1(found: &[u8], wanted: &[u8]) -> f64 {
+pub(crate) fn f1(found: &[u8], wanted: &[u8]) -> f64 {
     assert_eq!(found.len(), wanted.len());
     let both = found.iter().zip(wanted).filter(|(a, b)| **a > 127 && **b > 127).count() as f64;
     let count = |edges: &[u8]| edges.iter().filter(|v| **v > 127).count() as f64;
@@ -103,7 +105,7 @@ pub fn f1(found: &[u8], wanted: &[u8]) -> f64 {
 }
 
 /// Structural similarity (Wang, Bovik, Sheikh and Simoncelli, 2004) over 8x8 windows, every fourth pixel.
-pub fn ssim(a: &[u8], b: &[u8], width: usize) -> f64 {
+pub(crate) fn ssim(a: &[u8], b: &[u8], width: usize) -> f64 {
     assert_eq!(a.len(), b.len());
     let height = a.len() / width;
     let (c1, c2) = ((0.01 * 255.0f64).powi(2), (0.03 * 255.0f64).powi(2));
