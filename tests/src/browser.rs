@@ -193,11 +193,13 @@ pub fn from_base64(text: &str) -> Vec<u8> {
         b'/' => 63,
         _ => panic!("{c} is no base64"),
     };
-    let digits: Vec<u8> = text.bytes().filter(|c| *c != b'=' && !c.is_ascii_whitespace()).map(value).collect();
+    let digits: Vec<u8> =
+        text.bytes().filter(|c| *c != b'=' && !c.is_ascii_whitespace()).map(value).collect();
     digits
         .chunks(4)
         .flat_map(|chunk| {
-            let bits = chunk.iter().fold(0u32, |bits, digit| bits << 6 | u32::from(*digit)) << (6 * (4 - chunk.len()));
+            let bits = chunk.iter().fold(0u32, |bits, digit| bits << 6 | u32::from(*digit))
+                << (6 * (4 - chunk.len()));
             bits.to_be_bytes()[1..chunk.len()].to_vec()
         })
         .collect()
@@ -208,7 +210,8 @@ pub fn to_base64(data: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for chunk in data.chunks(3) {
-        let bits = chunk.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        let bits =
+            chunk.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
         for place in 0..4 {
             let digit = DIGITS[(bits >> (18 - 6 * place) & 63) as usize];
             text.push(if place <= chunk.len() { digit as char } else { '=' });
@@ -249,7 +252,9 @@ mod tests {
 
     #[test]
     fn base64_after_rfc_4648() {
-        for (plain, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
+        for (plain, text) in
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")]
+        {
             assert_eq!(to_base64(plain.as_bytes()), text);
             assert_eq!(from_base64(text), plain.as_bytes());
         }

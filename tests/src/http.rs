@@ -28,7 +28,8 @@ impl Headers {
             if line.is_empty() {
                 return Ok(Self(fields));
             }
-            let (name, value) = line.split_once(':').ok_or_else(|| bad(format!("no header field: {line:?}")))?;
+            let (name, value) =
+                line.split_once(':').ok_or_else(|| bad(format!("no header field: {line:?}")))?;
             fields.push((name.to_owned(), value.trim().to_owned()));
         }
     }
@@ -47,8 +48,12 @@ pub fn read_line(from: &mut impl BufRead) -> std::io::Result<String> {
     let mut line = Vec::new();
     from.read_until(b'\n', &mut line)?;
     if !line.ends_with(b"\r\n") {
-        let kind = if line.is_empty() { std::io::ErrorKind::UnexpectedEof } else { std::io::ErrorKind::InvalidData };
-        return Err(std::io::Error::new(kind, format!("a line without CR LF: {:?}", String::from_utf8_lossy(&line))));
+        let kind =
+            if line.is_empty() { std::io::ErrorKind::UnexpectedEof } else { std::io::ErrorKind::InvalidData };
+        return Err(std::io::Error::new(
+            kind,
+            format!("a line without CR LF: {:?}", String::from_utf8_lossy(&line)),
+        ));
     }
     line.truncate(line.len() - 2);
     String::from_utf8(line).map_err(|error| bad(error.to_string()))
@@ -120,12 +125,20 @@ impl Connection {
     ///
     /// # Errors
     /// When the connection breaks before the head was read, or the head is malformed.
-    pub fn start(&mut self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> std::io::Result<(u16, Headers)> {
+    pub fn start(
+        &mut self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> std::io::Result<(u16, Headers)> {
         let mut head = format!("{method} {target} HTTP/1.1\r\nHost: {}\r\n", self.addr);
         for (name, value) in headers {
             head += &format!("{name}: {value}\r\n");
         }
-        if (method == "POST" || !body.is_empty()) && !headers.iter().any(|(name, _)| *name == "Content-Length") {
+        if (method == "POST" || !body.is_empty())
+            && !headers.iter().any(|(name, _)| *name == "Content-Length")
+        {
             head += &format!("Content-Length: {}\r\n", body.len());
         }
         head += "\r\n";
@@ -155,7 +168,13 @@ impl Connection {
     ///
     /// # Errors
     /// When the connection breaks or the response is malformed.
-    pub fn request(&mut self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> std::io::Result<Response> {
+    pub fn request(
+        &mut self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> std::io::Result<Response> {
         let (status, headers) = self.start(method, target, headers, body)?;
         let mut body = Vec::new();
         if method != "HEAD" && status != 204 && status != 304 {

@@ -64,10 +64,8 @@ impl Rgb {
     /// How colourful the lower half is: the mean distance of the largest and the smallest channel of a pixel.
     pub fn colourfulness(&self) -> f64 {
         let lower = &self.data[self.height / 2 * self.width * 3..];
-        let sum: u64 = lower
-            .chunks_exact(3)
-            .map(|p| u64::from(p.iter().max().unwrap() - p.iter().min().unwrap()))
-            .sum();
+        let sum: u64 =
+            lower.chunks_exact(3).map(|p| u64::from(p.iter().max().unwrap() - p.iter().min().unwrap())).sum();
         sum as f64 / (lower.len() / 3) as f64
     }
 

@@ -70,7 +70,9 @@ impl Viewer {
             return Err(bad(format!("status {status}")));
         }
         let kind = headers.get("Content-Type").unwrap_or_default();
-        if kind != "multipart/x-mixed-replace; boundary=frame" && kind != "multipart/x-mixed-replace;boundary=frame" {
+        if kind != "multipart/x-mixed-replace; boundary=frame"
+            && kind != "multipart/x-mixed-replace;boundary=frame"
+        {
             return Err(bad(format!("Content-Type {kind:?}")));
         }
         let caching = headers.get("Cache-Control").unwrap_or_default();
@@ -118,7 +120,11 @@ impl Viewer {
             self.ended = true;
             let mut rest = Vec::new();
             self.body.read_to_end(&mut rest)?;
-            return if rest.is_empty() { Ok(None) } else { Err(bad(format!("{} bytes after the end", rest.len()))) };
+            return if rest.is_empty() {
+                Ok(None)
+            } else {
+                Err(bad(format!("{} bytes after the end", rest.len())))
+            };
         }
         if !line.is_empty() {
             return Err(bad(format!("{line:?} behind a delimiter")));
@@ -195,7 +201,11 @@ impl Viewer {
             match self.body.read(&mut buffer) {
                 Ok(0) => return true,
                 Ok(_) => {}
-                Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {}
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+                    ) => {}
                 Err(_) => return true,
             }
         }

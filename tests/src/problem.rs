@@ -10,7 +10,8 @@ use crate::http::Response;
 /// When anything differs from the wire contract.
 #[track_caller]
 pub fn expect_problem(response: &Response, status: u16) -> Value {
-    let shown = format!("{} {:?} {}", response.status, response.headers, String::from_utf8_lossy(&response.body));
+    let shown =
+        format!("{} {:?} {}", response.status, response.headers, String::from_utf8_lossy(&response.body));
     assert_eq!(response.status, status, "{shown}");
     assert_eq!(response.header("Content-Type"), Some("application/problem+json"), "{shown}");
     let document = response.json();

@@ -19,11 +19,32 @@ pub struct Plan {
     pub height: usize,
     /// Pictures a second.
     pub fps: u32,
+    /// Fill the lower half with noise, which makes large files.
+    pub noisy: bool,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { width: 320, height: 240, fps: 30 }
+        Self { width: 320, height: 240, fps: 30, noisy: false }
+    }
+}
+
+impl Plan {
+    /// The picture of that count.
+    pub fn picture(&self, id: u8, counter: u32) -> Vec<u8> {
+        let mut picture = mark::draw(Mark { id, counter }, self.width, self.height);
+        if self.noisy {
+            let start = picture.data.len() / 2;
+            let mut state = counter.wrapping_mul(2_654_435_761) | 1;
+            for value in &mut picture.data[start..] {
+                // xorshift32: noise only has to be hard to compress.
+                state ^= state << 13;
+                state ^= state >> 17;
+                state ^= state << 5;
+                *value = (state >> 24) as u8;
+            }
+        }
+        jpeg::encode(&picture, 85)
     }
 }
 
@@ -32,7 +53,18 @@ impl Default for Plan {
 pub struct Publisher {
     stop: Arc<AtomicBool>,
     accepted: Arc<AtomicU32>,
-    thread: Option<JoinHandle<Vec<(u32, u64)>>>,
+    thread: Option<JoinHandle<Vec<Sent>>>,
+}
+
+/// One accepted upload.
+#[derive(Clone, Copy, Debug)]
+pub struct Sent {
+    /// The counter in the mark.
+    pub counter: u32,
+    /// The sequence number that the server gave it.
+    pub sequence: u64,
+    /// When its upload began.
+    pub at: Instant,
 }
 
 impl Publisher {
@@ -52,10 +84,11 @@ impl Publisher {
                 if stopped.load(Ordering::SeqCst) {
                     break;
                 }
-                let picture = jpeg::encode(&mark::draw(Mark { id, counter }, plan.width, plan.height), 85);
+                let picture = plan.picture(id, counter);
+                let at = Instant::now();
                 let answer = connection.request("POST", &target, &[], &picture).unwrap().expect(200);
                 let sequence = answer.header("X-Ooblex-Sequence").unwrap().parse().unwrap();
-                log.push((counter, sequence));
+                log.push(Sent { counter, sequence, at });
                 count.store(counter + 1, Ordering::SeqCst);
             }
             log
@@ -68,12 +101,12 @@ impl Publisher {
         self.accepted.load(Ordering::SeqCst)
     }
 
-    /// Ends and answers (counter, sequence number) of each accepted picture.
+    /// Ends and answers what was accepted, in order.
     ///
     /// # Panics
     /// When an upload was refused or the connection broke.
     #[track_caller]
-    pub fn stop(mut self) -> Vec<(u32, u64)> {
+    pub fn stop(mut self) -> Vec<Sent> {
         self.stop.store(true, Ordering::SeqCst);
         self.thread.take().unwrap().join().expect("every upload is accepted")
     }

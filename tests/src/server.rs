@@ -58,7 +58,8 @@ pub fn program() -> &'static Path {
 /// Whether the program is newer than every source that cargo lists for it.
 fn up_to_date(program: &Path) -> bool {
     let modified = |path: &Path| path.metadata().and_then(|data| data.modified()).ok();
-    let (Some(built), Ok(list)) = (modified(program), std::fs::read_to_string(program.with_extension("d"))) else {
+    let (Some(built), Ok(list)) = (modified(program), std::fs::read_to_string(program.with_extension("d")))
+    else {
         return false;
     };
     list.lines()
@@ -159,7 +160,13 @@ impl Server {
     /// POST of a JSON document.
     #[track_caller]
     pub fn post_json(&self, target: &str, body: &Value) -> Response {
-        http::send(self.addr, "POST", target, &[("Content-Type", "application/json")], body.to_string().as_bytes())
+        http::send(
+            self.addr,
+            "POST",
+            target,
+            &[("Content-Type", "application/json")],
+            body.to_string().as_bytes(),
+        )
     }
 
     /// Uploads a picture that must be accepted; answers its sequence number.
@@ -192,7 +199,9 @@ impl Server {
     /// Switches the effect of one stream.
     #[track_caller]
     pub fn set_effect(&self, stream: &str, effect: &str) -> Value {
-        self.post_json(&format!("/streams/{stream}/effect"), &serde_json::json!({ "effect": effect })).expect(200).json()
+        self.post_json(&format!("/streams/{stream}/effect"), &serde_json::json!({ "effect": effect }))
+            .expect(200)
+            .json()
     }
 
     /// The value of a series of `/metrics`, summed over its labels; `None` when there is no such series.
@@ -287,7 +296,8 @@ pub fn run(arguments: &[&str]) -> (i32, String, String) {
 /// Runs a command of the program that ends by itself.
 #[track_caller]
 pub fn finish(mut command: Command) -> (i32, String, String) {
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     if wait_for_exit(&mut child, PATIENCE).is_none() {
         let _ = child.kill();
         panic!("{command:?} did not end: {:?}", child.wait_with_output());

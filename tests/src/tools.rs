@@ -112,7 +112,10 @@ pub fn parse_metrics(text: &str) -> Vec<Sample> {
         } else if !line.starts_with('#') {
             let sample = parse_sample(line);
             let (family, kind) = kinds.last().unwrap_or_else(|| panic!("a sample before any type: {line}"));
-            let suffix = sample.name.strip_prefix(family.as_str()).unwrap_or_else(|| panic!("not of {family}: {line}"));
+            let suffix = sample
+                .name
+                .strip_prefix(family.as_str())
+                .unwrap_or_else(|| panic!("not of {family}: {line}"));
             match kind.as_str() {
                 "histogram" => assert!(["_bucket", "_sum", "_count"].contains(&suffix), "{line}"),
                 "summary" => assert!(["", "_sum", "_count"].contains(&suffix), "{line}"),
@@ -198,7 +201,10 @@ fn check_histograms(samples: &[Sample], kinds: &[(String, String)]) {
                 .filter(of)
                 .map(|sample| {
                     let bound = &sample.labels.iter().find(|(key, _)| key == "le").expect("a bound").1;
-                    (if bound == "+Inf" { f64::INFINITY } else { bound.parse().expect("a number") }, sample.value)
+                    (
+                        if bound == "+Inf" { f64::INFINITY } else { bound.parse().expect("a number") },
+                        sample.value,
+                    )
                 })
                 .collect();
             assert!(buckets.is_sorted_by(|a, b| a.0 < b.0 && a.1 <= b.1), "{family} {labels:?}: {buckets:?}");

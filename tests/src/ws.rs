@@ -81,7 +81,9 @@ impl Socket {
                 Ok(Message::Close(Some(frame))) => {
                     return Reply::Closed(u16::from(frame.code), frame.reason.as_str().to_owned());
                 }
-                Ok(Message::Close(None)) => return Reply::Closed(u16::from(CloseCode::Status), String::new()),
+                Ok(Message::Close(None)) => {
+                    return Reply::Closed(u16::from(CloseCode::Status), String::new());
+                }
                 Ok(Message::Ping(_) | Message::Pong(_)) => {}
                 Ok(other) => panic!("{other:?}"),
                 Err(error) => panic!("no reply: {error}"),

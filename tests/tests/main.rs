@@ -1,1 +1,38 @@
-//! The integration tests.
+//! The integration tests: the real server as a process, real input, real readers.
+//!
+//! What is asserted is order, counts, bytes and generous bounds, never milliseconds: these tests run on busy machines.
+
+// Tests: a broken expectation is a failed test.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
+
+mod cli;
+mod control;
+mod live;
+mod metadata;
+mod page;
+mod readers;
+mod refusals;
+mod snapshots;
+mod sockets;
+mod state;
+mod streams;
+mod uploads;
+mod watching;
+
+use ooblex_tests::jpeg;
+use ooblex_tests::mark::{self, Mark};
+use ooblex_tests::multipart::Viewer;
+use ooblex_tests::server::Server;
+
+/// A marked picture of 320x240 as a JPEG.
+fn marked(id: u8, counter: u32) -> Vec<u8> {
+    jpeg::encode(&mark::draw(Mark { id, counter }, 320, 240), 85)
+}
+
+/// What a viewer gets for an accepted upload.
+#[track_caller]
+fn shown(server: &Server, stream: &str, sequence: u64) -> Vec<u8> {
+    let mut viewer = Viewer::open(server.addr, &format!("/streams/{stream}/stream.mjpg"));
+    let mut parts = viewer.until("the upload", |part| part.sequence == sequence);
+    parts.pop().unwrap().body
+}
