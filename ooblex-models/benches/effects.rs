@@ -19,8 +19,8 @@ fn picture() -> Vec<Vec<u8>> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/astronaut.input.png");
     let packed = image::open(&path).expect("a golden picture").into_luma8();
     let (stride, data) = (packed.width() as usize, packed.as_raw());
-    let (width, height) = (321, 243);
-    let (half, rows) = (stride / 2, (height + 1) / 2);
+    let (width, height) = (321usize, 243usize);
+    let (half, rows) = (stride / 2, height.div_ceil(2));
     [(0, width, height), (stride * height, half, rows), (stride * height + half, half, rows)]
         .into_iter()
         .enumerate()

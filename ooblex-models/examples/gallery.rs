@@ -1,1 +1,66 @@
-fn main() {}
+//! Renders every effect of this crate into one contact sheet:
+//! `cargo run --release -p ooblex-models --example gallery -- docs/gallery.jpg`.
+//!
+//! The picture is NASA's portrait of an astronaut (public domain). Each tile went through the registry as a frame
+//! of a stream would, and its label through `text_overlay`.
+#![allow(clippy::print_stdout)] // A command-line tool.
+
+use std::path::Path;
+
+use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
+use ooblex_core::testing::{frame_of, process_one};
+use ooblex_core::{BoxError, BufferPool, ColorSpace, Image, Options, PixelFormat, Registry, convert};
+use ooblex_models::Chain;
+
+const COLUMNS: usize = 4;
+const QUALITY: u8 = 80;
+/// Shown beside the single effects.
+const CHAIN: &str = "edge_detection|invert";
+
+fn main() -> Result<(), BoxError> {
+    let target = std::env::args().nth(1).unwrap_or_else(|| "gallery.jpg".into());
+    let mut registry = Registry::new();
+    ooblex_models::register(&mut registry);
+    let pool = BufferPool::default();
+    let picture = picture(&pool)?;
+    let effects: Vec<String> =
+        registry.kinds().map(|kind| kind.name.clone()).chain([CHAIN.to_owned()]).collect();
+    let (width, height) = (picture.width() as usize, picture.height() as usize);
+    let (sheet_width, sheet_height) = (COLUMNS * width, effects.len().div_ceil(COLUMNS) * height);
+    let mut sheet = vec![0; sheet_width * sheet_height * 3];
+    for (number, effect) in effects.iter().enumerate() {
+        let tile = tile(effect, &picture, &registry, &pool)?;
+        let (left, top) = (number % COLUMNS * width * 3, number / COLUMNS * height);
+        for (y, row) in tile.plane(0)?.rows().enumerate() {
+            let start = (top + y) * sheet_width * 3 + left;
+            sheet[start..start + row.len()].copy_from_slice(row);
+        }
+    }
+    let mut encoder = Encoder::new_file(&target, QUALITY)?;
+    encoder.set_sampling_factor(SamplingFactor::R_4_2_0);
+    encoder.encode(&sheet, sheet_width as u16, sheet_height as u16, ColorType::Rgb)?;
+    println!("{target}: {sheet_width}x{sheet_height}, {} tiles", effects.len());
+    Ok(())
+}
+
+fn picture(pool: &BufferPool) -> Result<Image, BoxError> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/gallery.png");
+    let rgb = image::open(path)?.into_rgb8();
+    let (width, height) = rgb.dimensions();
+    let rgb = Image::from_vec(PixelFormat::Rgb, width, height, ColorSpace::JPEG, rgb.into_raw())?;
+    Ok(convert::convert(&rgb, PixelFormat::I420, ColorSpace::JPEG, pool)?)
+}
+
+/// The picture after `effect`, labelled, in RGB.
+fn tile(effect: &str, picture: &Image, registry: &Registry, pool: &BufferPool) -> Result<Image, BoxError> {
+    let mut frame = frame_of(picture.clone());
+    let label = Options::new().with("text", effect).with("size", 2).with("corner", "bottom_left");
+    let processors = [
+        Chain::parse(effect, registry)?.build(registry, &Default::default())?,
+        registry.build("text_overlay", &label)?,
+    ];
+    for mut processor in processors {
+        process_one(&mut processor, &mut frame).map_err(|e| format!("{effect}: {}", e.inner()))?;
+    }
+    Ok(convert::convert(frame.image.pixels()?, PixelFormat::Rgb, ColorSpace::JPEG, pool)?)
+}

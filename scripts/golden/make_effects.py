@@ -119,6 +119,15 @@ def main():
         color("blur_7", reference.blur(bgr, 7))
         color("vintage", reference.vintage(bgr))
         color("denoise", reference.denoise(bgr))
+        if name == "chelsea":
+            # Luma alone, so that noise and result can be compared with the clean picture.
+            noise = np.rint(reference.grain(height, width) * (10 / reference.GRAIN_SIGMA))
+            noisy = np.clip(luma + noise, 0, 255).astype(np.uint8)
+            save(f"{name}.noisy", noisy)
+            save(f"{name}.noisy_denoise", cv2.fastNlMeansDenoising(noisy, None, 10, 7, 21))
+    # The picture of docs/gallery.jpg, in colour: the upper part of the astronaut.
+    gallery = cv2.resize(skimage.data.astronaut()[:384], (400, 300), interpolation=cv2.INTER_AREA)
+    save("gallery", np.ascontiguousarray(gallery[..., ::-1]))
     (out / "VERSIONS.txt").write_text("\n".join(lines) + "\n")
 
 

@@ -33,7 +33,7 @@ const fn halved(full: [i16; 9]) -> [i16; 9] {
     out
 }
 
-/// The plan's emboss: light from the lower right, sum 1.
+/// The plan's emboss: light from the upper left, sum 1.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Emboss;
 

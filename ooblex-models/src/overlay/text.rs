@@ -59,7 +59,7 @@ pub struct TextOverlay {
 }
 
 impl TextOverlay {
-    /// `size` is the side of a dot in pixels, 0 for automatic; a character takes 6 by 9 dots.
+    /// `size` is the side of a dot in pixels, 0 for automatic; a character takes 6 by 10 dots.
     pub fn new(text: &str, size: u8, corner: Corner) -> Self {
         let dot = usize::from(size).min(LARGEST as usize);
         Self { template: text.to_owned(), dot, corner, line: String::new(), last: None, interval: None }
@@ -141,8 +141,8 @@ impl TextOverlay {
         if columns == 0 {
             return Ok(());
         }
-        // One dot between characters, two between lines, two around the text.
-        let (cell, row) = ((font::WIDTH + 1) * dot, (font::HEIGHT + 2) * dot);
+        // One dot between characters and between lines, two around the text but one below, where little reaches.
+        let (cell, row) = ((font::WIDTH + 1) * dot, (font::HEIGHT + 1) * dot);
         let (box_width, box_height) =
             ((columns * cell + 3 * dot).min(width), (lines * row + 2 * dot).min(height));
         let left =
@@ -255,7 +255,8 @@ mod tests {
             assert_eq!(luma.row(y)[..10], [25, 25, 25, 25, 255, 25, 25, 25, 25, 100]);
         }
         assert_eq!(luma.row(9)[..4], [25, 25, 25, 25]);
-        assert_eq!(luma.row(11)[..4], [100; 4]);
+        assert_eq!(luma.row(11)[..4], [25; 4]);
+        assert_eq!(luma.row(12)[..4], [100; 4]);
         assert_eq!(image.plane(1).expect("plane").row(0)[..6], [128, 128, 128, 128, 128, 90]);
     }
 
