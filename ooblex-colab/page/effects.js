@@ -1,0 +1,237 @@
+// @ts-check
+// Choosing effects: a gallery, the chosen chain, and the parameters of its steps.
+
+/**
+ * @typedef {{ name: string, type: string, min: number | null, max: number | null, default: unknown, unit: string,
+ *   description: string, choices?: string[] }} Parameter
+ * @typedef {{ name: string, aliases: string[], description: string, parameters: Parameter[],
+ *   needs_model: string | null }} EffectKind
+ * @typedef {Record<string, Record<string, unknown>>} Params
+ */
+
+/** Changes of a slider are sent after this pause, in milliseconds. */
+const SETTLE = 120;
+const NONE = "none";
+
+/** @param {string} name */
+export const readable = (name) => {
+  const words = name.replaceAll("_", " ");
+  return words.charAt(0).toUpperCase() + words.slice(1);
+};
+
+/**
+ * @template {keyof HTMLElementTagNameMap} K
+ * @param {K} tag
+ * @param {Partial<HTMLElementTagNameMap[K]>} properties
+ * @param {...(Node | string)} children
+ * @returns {HTMLElementTagNameMap[K]}
+ */
+export function element(tag, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
+}
+
+/** The panel of effects. */
+export class EffectPanel {
+  /**
+   * @param {{ gallery: HTMLElement, chain: HTMLElement, combine: HTMLInputElement }} places
+   * @param {(chain: string, params: Params) => Promise<void>} apply throws if the server refuses
+   */
+  constructor(places, apply) {
+    this.places = places;
+    this.apply = apply;
+    /** @type {EffectKind[]} */
+    this.kinds = [];
+    /** @type {string[]} */
+    this.chain = [NONE];
+    /** @type {Params} */
+    this.params = {};
+    this.timer = 0;
+    this.busy = 0;
+    places.combine.addEventListener("change", () => {
+      if (!places.combine.checked && this.chain.length > 1) this.choose([this.chain[0]]);
+    });
+  }
+
+  /** @param {EffectKind[]} kinds */
+  setKinds(kinds) {
+    this.kinds = kinds;
+    this.places.gallery.replaceChildren(...kinds.map((kind) => this.tile(kind)));
+    this.render();
+  }
+
+  /**
+   * Follows what the server has, unless something is being changed here.
+   * @param {string} chain
+   * @param {Params} params
+   */
+  follow(chain, params) {
+    if (this.busy > 0 || this.timer !== 0) return;
+    const steps = chain.split("|");
+    if (steps.join() === this.chain.join() && JSON.stringify(params) === JSON.stringify(this.given())) return;
+    this.chain = steps;
+    this.params = structuredClone(params);
+    if (steps.length > 1) this.places.combine.checked = true;
+    this.render();
+  }
+
+  /** Parameters of the steps that are chosen. */
+  given() {
+    const entries = Object.entries(this.params);
+    const used = entries.filter(([name, values]) => this.chain.includes(name) && Object.keys(values).length > 0);
+    return Object.fromEntries(used);
+  }
+
+  /** @param {EffectKind} kind */
+  tile(kind) {
+    const name = element("strong", {}, readable(kind.name));
+    const button = element("button", { type: "button" }, name, element("span", {}, kind.description));
+    button.dataset.effect = kind.name;
+    button.addEventListener("click", () => this.toggle(kind.name));
+    return button;
+  }
+
+  /** @param {string} name */
+  toggle(name) {
+    if (!this.places.combine.checked || name === NONE) {
+      this.choose([name]);
+    } else if (this.chain.includes(name)) {
+      this.choose(this.chain.filter((step) => step !== name));
+    } else {
+      this.choose([...this.chain.filter((step) => step !== NONE), name]);
+    }
+  }
+
+  /** @param {string[]} chain */
+  choose(chain) {
+    this.chain = chain.length > 0 ? chain : [NONE];
+    this.render();
+    void this.send();
+  }
+
+  async send() {
+    clearTimeout(this.timer);
+    this.timer = 0;
+    this.busy += 1;
+    try {
+      await this.apply(this.chain.join("|"), this.given());
+    } finally {
+      this.busy -= 1;
+    }
+  }
+
+  sendSoon() {
+    clearTimeout(this.timer);
+    this.timer = window.setTimeout(() => void this.send(), SETTLE);
+  }
+
+  render() {
+    for (const button of this.places.gallery.querySelectorAll("button")) {
+      button.setAttribute("aria-pressed", String(this.chain.includes(button.dataset.effect ?? "")));
+    }
+    const shown = this.chain.filter((step) => step !== NONE);
+    this.places.chain.replaceChildren(...shown.map((step, index) => this.step(step, index, shown.length)));
+  }
+
+  /**
+   * @param {string} name
+   * @param {number} index
+   * @param {number} count
+   */
+  step(name, index, count) {
+    const kind = this.kinds.find((k) => k.name === name);
+    const head = element("div", { className: "step-head" }, element("span", { className: "grow" }, readable(name)));
+    /** @type {(label: string, sign: string, act: () => void) => void} */
+    const button = (label, sign, act) => {
+      const made = element("button", { type: "button", title: label }, sign);
+      made.setAttribute("aria-label", `${label}: ${readable(name)}`);
+      made.addEventListener("click", act);
+      head.append(made);
+    };
+    if (index > 0) button("Move earlier", "↑", () => this.swap(index, index - 1));
+    if (index + 1 < count) button("Move later", "↓", () => this.swap(index, index + 1));
+    if (kind?.parameters.length) {
+      button("Reset", "Reset", () => {
+        delete this.params[name];
+        this.choose(this.chain);
+      });
+    }
+    button("Remove", "×", () => this.choose(this.chain.filter((_, at) => at !== index)));
+    const parameters = (kind?.parameters ?? []).map((parameter) => this.control(name, parameter));
+    return element("li", { className: "step" }, head, ...parameters);
+  }
+
+  /**
+   * @param {number} a
+   * @param {number} b
+   */
+  swap(a, b) {
+    const chain = [...this.chain];
+    [chain[a], chain[b]] = [chain[b], chain[a]];
+    this.choose(chain);
+  }
+
+  /**
+   * One parameter with its input.
+   * @param {string} effect
+   * @param {Parameter} parameter
+   */
+  control(effect, parameter) {
+    const value = this.params[effect]?.[parameter.name] ?? parameter.default;
+    const output = element("output", {}, "");
+    const unit = parameter.unit ? ` ${parameter.unit}` : "";
+    /** @type {(value: unknown) => void} */
+    const set = (changed) => {
+      this.params[effect] = { ...this.params[effect], [parameter.name]: changed };
+      this.sendSoon();
+    };
+    const label = element("span", { title: parameter.description }, parameter.description || readable(parameter.name));
+    const input = this.input(parameter, value, (changed) => {
+      if (typeof changed === "number") output.value = `${changed}${unit}`;
+      set(changed);
+    });
+    if (typeof value === "number") output.value = `${value}${unit}`;
+    return element("label", { className: "parameter" }, label, output, input);
+  }
+
+  /**
+   * @param {Parameter} parameter
+   * @param {unknown} value
+   * @param {(value: unknown) => void} onChange
+   */
+  input(parameter, value, onChange) {
+    switch (parameter.type) {
+      case "bool": {
+        const box = element("input", { type: "checkbox", checked: value === true });
+        box.addEventListener("change", () => onChange(box.checked));
+        return box;
+      }
+      case "choice": {
+        const options = (parameter.choices ?? []).map((word) => element("option", { value: word }, readable(word)));
+        const select = element("select", {}, ...options);
+        select.value = String(value);
+        select.addEventListener("change", () => onChange(select.value));
+        return select;
+      }
+      case "text": {
+        const text = element("input", { type: "text", value: String(value), maxLength: parameter.max ?? 200 });
+        text.addEventListener("input", () => onChange(text.value));
+        return text;
+      }
+      default: {
+        const span = (parameter.max ?? 100) - (parameter.min ?? 0);
+        const slider = element("input", { type: "range" });
+        slider.min = String(parameter.min ?? 0);
+        slider.max = String(parameter.max ?? 100);
+        slider.step = parameter.type === "int" ? "1" : String(span / 200);
+        slider.value = String(value);
+        slider.addEventListener("input", () => {
+          const exact = Number(slider.value);
+          onChange(parameter.type === "int" ? exact : Number(exact.toPrecision(4)));
+        });
+        return slider;
+      }
+    }
+  }
+}
