@@ -50,7 +50,7 @@ fn picture() -> Vec<u8> {
         for x in 0..WIDTH {
             let (u, v) = (x as f64 / 40.0, y as f64 / 30.0);
             let edges = if (u.sin() + v.cos() + (u * v / 9.0).sin()) > 0.3 { 40.0 } else { 0.0 };
-            pixels.push((110.0 + 50.0 * (u / 3.0).sin() * (v / 4.0).cos() + edges + 20.0 * noise()) as u8);
+            pixels.push((110.0 + 50.0 * (u / 3.0).sin() * (v / 4.0).cos() + edges + 12.0 * noise()) as u8);
         }
     }
     for plane in 0..2 {

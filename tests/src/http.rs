@@ -22,16 +22,24 @@ impl Headers {
     /// # Errors
     /// When the connection ends first, or a line is no field.
     pub fn read(from: &mut impl BufRead) -> std::io::Result<Self> {
-        let mut fields = Vec::new();
+        let mut fields = Self::default();
         loop {
             let line = read_line(from)?;
             if line.is_empty() {
-                return Ok(Self(fields));
+                return Ok(fields);
             }
-            let (name, value) =
-                line.split_once(':').ok_or_else(|| bad(format!("no header field: {line:?}")))?;
-            fields.push((name.to_owned(), value.trim().to_owned()));
+            fields.push(&line)?;
         }
+    }
+
+    /// Adds a field from its line.
+    ///
+    /// # Errors
+    /// When the line is no field.
+    pub fn push(&mut self, line: &str) -> std::io::Result<()> {
+        let (name, value) = line.split_once(':').ok_or_else(|| bad(format!("no header field: {line:?}")))?;
+        self.0.push((name.to_owned(), value.trim().to_owned()));
+        Ok(())
     }
 }
 
@@ -153,8 +161,11 @@ impl Connection {
         }
     }
 
-    /// Reads the status line and the header fields.
-    fn read_head(&mut self) -> std::io::Result<(u16, Headers)> {
+    /// Reads the status line and the header fields of a response.
+    ///
+    /// # Errors
+    /// When the connection ends first or the head is malformed.
+    pub fn read_head(&mut self) -> std::io::Result<(u16, Headers)> {
         let line = read_line(&mut self.stream)?;
         let status = line
             .strip_prefix("HTTP/1.1 ")

@@ -12,6 +12,7 @@ pub mod http;
 pub mod jpeg;
 pub mod mark;
 pub mod multipart;
+pub mod pattern;
 pub mod problem;
 pub mod publisher;
 pub mod server;

@@ -116,20 +116,24 @@ impl Viewer {
             return Ok(None);
         }
         let line = read_line(&mut self.body)?;
-        if line == "--" {
-            self.ended = true;
-            let mut rest = Vec::new();
-            self.body.read_to_end(&mut rest)?;
-            return if rest.is_empty() {
-                Ok(None)
-            } else {
-                Err(bad(format!("{} bytes after the end", rest.len())))
-            };
-        }
         if !line.is_empty() {
             return Err(bad(format!("{line:?} behind a delimiter")));
         }
-        let headers = Headers::read(&mut self.body)?;
+        // The closing delimiter follows the one behind the last picture, which had left with that picture.
+        let mut headers = Headers::default();
+        loop {
+            let line = read_line(&mut self.body)?;
+            if line == "--frame--" && headers.0.is_empty() {
+                self.ended = true;
+                let mut rest = Vec::new();
+                self.body.read_to_end(&mut rest)?;
+                return if rest.is_empty() { Ok(None) } else { Err(bad(format!("{rest:?} after the end"))) };
+            }
+            if line.is_empty() {
+                break;
+            }
+            headers.push(&line)?;
+        }
         if headers.get("Content-Type") != Some("image/jpeg") {
             return Err(bad(format!("part of type {:?}", headers.get("Content-Type"))));
         }

@@ -14,6 +14,7 @@ mod readers;
 mod refusals;
 mod snapshots;
 mod sockets;
+mod sources;
 mod state;
 mod streams;
 mod uploads;

@@ -7,6 +7,7 @@ use ooblex_tests::http::{Connection, send};
 use ooblex_tests::jpeg;
 use ooblex_tests::mark::{self, Mark, Rgb};
 use ooblex_tests::multipart::Viewer;
+use ooblex_tests::pattern::crc32;
 use ooblex_tests::problem::expect_problem;
 use ooblex_tests::publisher::{Plan, Publisher};
 use ooblex_tests::server::Server;
@@ -24,16 +25,6 @@ fn png_bomb() -> Vec<u8> {
     let check = crc32(&png[12..29]);
     png[29..33].copy_from_slice(&check.to_be_bytes());
     png
-}
-
-/// CRC-32 as PNG (ISO 15948) defines it.
-fn crc32(data: &[u8]) -> u32 {
-    !data.iter().fold(!0u32, |crc, byte| {
-        (0..8).fold(
-            crc ^ u32::from(*byte),
-            |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 },
-        )
-    })
 }
 
 #[test]

@@ -188,3 +188,24 @@ fn a_chunked_body_is_accepted() {
     assert_eq!(status, 200);
     assert_eq!(server.get("/chunked.jpg").expect(200).body, picture);
 }
+
+#[test]
+fn a_client_that_asks_first_is_answered() {
+    // What curl does with larger pictures.
+    let server = Server::start(&["--max-body-bytes", "50000"]);
+    let picture = marked(1, 6);
+    let ask = |length: usize| {
+        let connection = Connection::open(server.addr).unwrap();
+        let head = format!(
+            "POST /upload?stream=asked HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\nExpect: 100-continue\r\n\r\n"
+        );
+        std::io::Write::write_all(&mut connection.socket(), head.as_bytes()).unwrap();
+        connection
+    };
+    let mut connection = ask(picture.len());
+    assert_eq!(connection.read_head().unwrap().0, 100);
+    std::io::Write::write_all(&mut connection.socket(), &picture).unwrap();
+    assert_eq!(connection.read_head().unwrap().0, 200);
+    // A body that is too large is refused before it is sent.
+    assert_eq!(ask(50_001).read_head().unwrap().0, 413);
+}
