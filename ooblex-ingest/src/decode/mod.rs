@@ -1,0 +1,64 @@
+//! Decoders: pictures by [`JpegDecoder`] and [`StillDecoder`], video by implementations of [`VideoDecoder`].
+
+#[cfg(feature = "h264")]
+mod h264;
+mod jpeg;
+mod sps;
+mod still;
+
+use ooblex_core::{BoxError, ColorRange, ColorSpace, Image};
+
+#[cfg(feature = "h264")]
+pub use self::h264::H264Decoder;
+#[cfg(feature = "h264")]
+pub(crate) use self::h264::Order;
+pub use self::jpeg::JpegDecoder;
+pub use self::sps::{SequenceParameters, SpsError};
+pub use self::still::StillDecoder;
+
+/// One decoded picture of a video with the media time that came with its access unit.
+#[derive(Clone, Debug)]
+pub struct Decoded {
+    /// The pixels.
+    pub image: Image,
+    /// Presentation time in the ticks that [`VideoDecoder::decode`] was given.
+    pub pts: i64,
+}
+
+/// Why an access unit could not be decoded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VideoError {
+    /// The data is damaged or depends on what was lost: go on at the next key frame.
+    #[error("video cannot be decoded: {0}")]
+    Corrupt(#[source] BoxError),
+    /// The stream uses what this decoder does not know; nothing of it can be shown.
+    #[error("video is not supported: {0}")]
+    Unsupported(String),
+}
+
+/// Turns compressed video into pictures, one access unit at a time.
+///
+/// Stateful and blocking: it belongs on a thread of its own. A decoder may hold pictures back to put them in the
+/// order in which they are shown, so one access unit can yield none or several.
+pub trait VideoDecoder: Send + 'static {
+    /// Decodes one whole access unit whose picture is shown at `pts`, and appends what has become ready to `out`,
+    /// in the order of showing.
+    ///
+    /// # Errors
+    /// [`VideoError`]; after [`VideoError::Corrupt`] the decoder goes on with the next key frame.
+    fn decode(&mut self, access_unit: &[u8], pts: i64, out: &mut Vec<Decoded>) -> Result<(), VideoError>;
+
+    /// Appends what is still held back to `out`: the stream has ended.
+    ///
+    /// # Errors
+    /// [`VideoError`].
+    fn flush(&mut self, out: &mut Vec<Decoded>) -> Result<(), VideoError>;
+}
+
+/// The colour space of video that does not say: limited range, BT.709 from 720 rows on and BT.601 below, as
+/// browsers assume.
+pub(crate) fn assumed_color(height: u32, range: Option<ColorRange>) -> ColorSpace {
+    let color = if height >= 720 { ColorSpace::BT709 } else { ColorSpace::BT601 };
+    ColorSpace { range: range.unwrap_or(color.range), ..color }
+}
