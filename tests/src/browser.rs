@@ -114,7 +114,8 @@ impl Browser {
     #[track_caller]
     pub fn mark(&self, selector: &str) -> Option<(Mark, f64)> {
         let script = format!(
-            "{} const element = document.querySelector({}); return element && readMark(element)",
+            "{} const element = document.querySelector({}); const mark = element && readMark(element); \
+             return mark && {{ ...mark, colour: colourOf(element) }}",
             mark::READ_MARK_JS,
             json!(selector)
         );

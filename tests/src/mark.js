@@ -1,5 +1,5 @@
 // The counterpart of mark.rs: reads the mark of an image that the browser shows.
-function readMark(image) {
+function pixelsOf(image) {
   const width = image.naturalWidth || image.videoWidth || image.width;
   const height = image.naturalHeight || image.videoHeight || image.height;
   if (!width || !height) return null;
@@ -8,7 +8,24 @@ function readMark(image) {
   canvas.height = height;
   const context = canvas.getContext('2d', { willReadFrequently: true });
   context.drawImage(image, 0, 0);
-  const { data } = context.getImageData(0, 0, width, height);
+  return context.getImageData(0, 0, width, height);
+}
+
+// How colourful the lower half is: the mean distance of the largest and the smallest channel of a pixel.
+function colourOf(image) {
+  const { width, height, data } = pixelsOf(image) ?? { width: 0 };
+  if (!width) return null;
+  let colour = 0, pixels = 0;
+  for (let i = 4 * Math.floor(height / 2) * width; i < data.length; i += 4) {
+    colour += Math.max(data[i], data[i + 1], data[i + 2]) - Math.min(data[i], data[i + 1], data[i + 2]);
+    pixels++;
+  }
+  return colour / pixels;
+}
+
+function readMark(image) {
+  const { width, height, data } = pixelsOf(image) ?? { width: 0 };
+  if (!width) return null;
   let bits = 0n;
   for (let row = 0; row < 3; row++) {
     for (let column = 0; column < 16; column++) {
@@ -31,10 +48,5 @@ function readMark(image) {
   const [sync, id, high, middle, low, checked] = [0, 1, 2, 3, 4, 5].map(byte);
   const check = ((id * 3) & 255) ^ rotate(high, 1) ^ rotate(middle, 3) ^ rotate(low, 5) ^ 0x5a;
   if (sync !== 0b10110010 || checked !== check) return null;
-  let colour = 0, pixels = 0;
-  for (let i = 4 * Math.floor(height / 2) * width; i < data.length; i += 4) {
-    colour += Math.max(data[i], data[i + 1], data[i + 2]) - Math.min(data[i], data[i + 1], data[i + 2]);
-    pixels++;
-  }
-  return { id, counter: (high << 16) | (middle << 8) | low, colour: colour / pixels, width, height };
+  return { id, counter: (high << 16) | (middle << 8) | low, width, height };
 }

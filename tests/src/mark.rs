@@ -156,8 +156,8 @@ pub fn read(luma: &[u8], width: usize, height: usize) -> Option<Mark> {
     whole.then(|| Mark { id, counter: u32::from_be_bytes([0, high, middle, low]) })
 }
 
-/// A JavaScript function `readMark(image)` that draws an `<img>`, `<video>` or `<canvas>` to a canvas and answers
-/// `{id, counter, colour, width, height}`, or null without a whole mark; `colour` is [`Rgb::colourfulness`].
+/// JavaScript functions over an `<img>`, `<video>` or `<canvas>`: `readMark(image)` answers `{id, counter, width,
+/// height}`, or null without a whole mark; `colourOf(image)` is [`Rgb::colourfulness`].
 pub const READ_MARK_JS: &str = include_str!("mark.js");
 
 #[cfg(test)]
