@@ -7,6 +7,7 @@
 
 mod cli;
 mod control;
+mod hostile;
 mod live;
 mod metadata;
 mod page;
