@@ -1,0 +1,384 @@
+//! What viewers of all streams share: newest pictures, encoding on demand, counters, the fan-out thread.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use ooblex_core::{Clock, Counter, Frame, FrameSink, ImageCodec, SinkError, Stage, StreamId, StreamStats};
+use tokio::sync::watch;
+
+use crate::encode::{EncodeError, EncoderPool};
+use crate::fanout::{Command, Fanout};
+use crate::multipart::{Part, PictureInfo};
+
+/// Limits and times of a [`MjpegHub`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct MjpegConfig {
+    /// JPEG quality, 1 to 100.
+    pub quality: u8,
+    /// Most viewers at once, over all streams.
+    pub max_viewers: usize,
+    /// The last part is sent again when nothing was sent for this long.
+    pub repeat_after: Duration,
+    /// Viewers of a stream without a frame for this long see the placeholder.
+    pub placeholder_after: Duration,
+    /// A viewer that takes no byte for this long is closed.
+    pub stalled_after: Duration,
+    /// A snapshot is served at once if the newest picture is at most this old.
+    pub snapshot_fresh: Duration,
+    /// Else a snapshot waits this long for the next picture.
+    pub snapshot_wait: Duration,
+    /// And then serves the newest picture if it is at most this old.
+    pub snapshot_oldest: Duration,
+    /// The clock that ages are measured by.
+    pub clock: Clock,
+}
+
+impl Default for MjpegConfig {
+    fn default() -> Self {
+        Self {
+            quality: 85,
+            max_viewers: 1024,
+            repeat_after: Duration::from_secs(1),
+            placeholder_after: Duration::from_secs(2),
+            stalled_after: Duration::from_secs(10),
+            snapshot_fresh: Duration::from_secs(1),
+            snapshot_wait: Duration::from_secs(1),
+            snapshot_oldest: Duration::from_secs(10),
+            clock: Clock::system(),
+        }
+    }
+}
+
+/// Counts over all streams since the start.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct MjpegCounters {
+    /// Pictures encoded for viewers and snapshots.
+    pub encoded: Counter,
+    /// Pictures that arrived as JPEG and were passed on untouched.
+    pub passed_through: Counter,
+    /// Pictures that could not be encoded.
+    pub encode_errors: Counter,
+    /// Parts written in full, all viewers together.
+    pub parts_sent: Counter,
+    /// Parts left out for a viewer because a newer one was there before it had taken the last.
+    pub parts_skipped: Counter,
+    /// Bytes written to viewers.
+    pub bytes_sent: Counter,
+    /// Viewers that were admitted.
+    pub viewers_admitted: Counter,
+    /// Viewers that were refused because there were too many.
+    pub viewers_refused: Counter,
+    /// Viewers that were closed because they took nothing for too long.
+    pub viewers_stalled: Counter,
+}
+
+/// The MJPEG side of all streams. Cheap to clone; the last clone ends the fan-out thread and with it all viewers.
+///
+/// ```
+/// use ooblex_core::prelude::*;
+/// use ooblex_mjpeg::{MjpegConfig, MjpegHub};
+/// use std::sync::Arc;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let mjpeg = MjpegHub::new(MjpegConfig::default())?;
+/// // A sink for the pipeline of the stream `cam`; viewers come through `ooblex_mjpeg::router`.
+/// let sink = mjpeg.sink(&StreamId::new("cam").expect("a name"), &Arc::default());
+/// # drop(sink);
+/// assert_eq!(mjpeg.total_viewers(), 0);
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct MjpegHub(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) fanout: Fanout,
+    channels: Mutex<HashMap<StreamId, Arc<Channel>>>,
+}
+
+/// What channels, viewers and the fan-out thread have in common.
+pub(crate) struct Shared {
+    pub(crate) config: MjpegConfig,
+    pub(crate) counters: MjpegCounters,
+    pub(crate) encoders: EncoderPool,
+    pub(crate) viewers: AtomicUsize,
+}
+
+impl MjpegHub {
+    /// Starts the fan-out thread.
+    ///
+    /// # Errors
+    /// If the quality is not 1 to 100 or the system refuses the thread.
+    pub fn new(config: MjpegConfig) -> io::Result<Self> {
+        if !(1..=100).contains(&config.quality) {
+            let error = EncodeError::Quality(config.quality);
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, error));
+        }
+        let shared = Arc::new(Shared {
+            config,
+            counters: MjpegCounters::default(),
+            encoders: EncoderPool::default(),
+            viewers: AtomicUsize::new(0),
+        });
+        let fanout = Fanout::start(shared.clone())?;
+        Ok(Self(Arc::new(Inner { shared, fanout, channels: Mutex::default() })))
+    }
+
+    /// The sink that brings a stream's frames to viewers. A later sink of the same name takes its place.
+    pub fn sink(&self, id: &StreamId, stats: &Arc<StreamStats>) -> MjpegSink {
+        let channel = Arc::new(Channel {
+            id: id.clone(),
+            stats: stats.clone(),
+            newest: watch::Sender::new(None),
+            viewers: AtomicUsize::new(0),
+            ended: AtomicBool::new(false),
+            shared: self.0.shared.clone(),
+        });
+        let old = self.channels().insert(id.clone(), channel.clone());
+        if let Some(old) = old {
+            old.end(&self.0.fanout);
+        }
+        MjpegSink { inner: self.0.clone(), channel, ended: false }
+    }
+
+    /// Viewers of one stream now, those of `/stream.mjpg` that are shown this stream included.
+    pub fn viewers(&self, id: &StreamId) -> usize {
+        self.channel(id).map_or(0, |channel| channel.viewers())
+    }
+
+    /// Viewers of all streams now.
+    pub fn total_viewers(&self) -> usize {
+        self.0.shared.viewers.load(Ordering::Relaxed)
+    }
+
+    /// Counts since the start.
+    pub fn counters(&self) -> &MjpegCounters {
+        &self.0.shared.counters
+    }
+
+    /// Limits and times.
+    pub fn config(&self) -> &MjpegConfig {
+        &self.0.shared.config
+    }
+
+    /// Sends every viewer the closing boundary and ends the fan-out thread. Later viewers are closed at once. Does
+    /// not wait; a viewer that does not take what is left is cut off after `within`.
+    pub fn shutdown(&self, within: Duration) {
+        self.0.fanout.send(Command::Stop { within });
+    }
+
+    pub(crate) fn channel(&self, id: &StreamId) -> Option<Arc<Channel>> {
+        self.channels().get(id).cloned()
+    }
+
+    fn channels(&self) -> MutexGuard<'_, HashMap<StreamId, Arc<Channel>>> {
+        self.0.channels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.fanout.send(Command::Stop { within: Duration::ZERO });
+    }
+}
+
+/// One stream's newest picture and its viewers.
+pub(crate) struct Channel {
+    pub(crate) id: StreamId,
+    pub(crate) stats: Arc<StreamStats>,
+    /// `None` before the first frame.
+    pub(crate) newest: watch::Sender<Option<Arc<Shot>>>,
+    pub(crate) viewers: AtomicUsize,
+    pub(crate) ended: AtomicBool,
+    shared: Arc<Shared>,
+}
+
+impl Channel {
+    pub(crate) fn viewers(&self) -> usize {
+        self.viewers.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn newest(&self) -> Option<Arc<Shot>> {
+        self.newest.borrow().clone()
+    }
+
+    fn end(self: &Arc<Self>, fanout: &Fanout) {
+        self.ended.store(true, Ordering::Release);
+        fanout.send(Command::End(self.clone()));
+    }
+}
+
+/// A frame, encoded at most once.
+pub(crate) struct Shot {
+    pub(crate) frame: Frame,
+    /// When it reached the sink.
+    pub(crate) at: Instant,
+    part: OnceLock<Result<Arc<Part>, String>>,
+}
+
+impl Shot {
+    fn new(frame: Frame, at: Instant) -> Self {
+        Self { frame, at, part: OnceLock::new() }
+    }
+
+    /// The part if it is there, or can be had without encoding because the picture is a JPEG that nobody touched.
+    fn ready(&self, channel: &Channel) -> Option<Result<Arc<Part>, String>> {
+        if let Some(part) = self.part.get() {
+            return Some(part.clone());
+        }
+        let encoded = self.frame.image.as_encoded().filter(|e| e.codec == ImageCodec::Jpeg)?;
+        let make = || {
+            channel.shared.counters.passed_through.increment();
+            Ok(self.finish(encoded.data.clone(), channel))
+        };
+        Some(self.part.get_or_init(make).clone())
+    }
+
+    /// The part, encoded now if need be. Blocks; whoever comes while another encodes waits for its result.
+    pub(crate) fn part(&self, channel: &Channel) -> Result<Arc<Part>, String> {
+        if let Some(part) = self.ready(channel) {
+            return part;
+        }
+        let make = || {
+            let Shared { config, counters, encoders, .. } = &*channel.shared;
+            let start = config.clock.now();
+            let mut picture = self.frame.image.clone();
+            let before = picture.counts();
+            let pixels = picture.pixels().map_err(|e| e.to_string());
+            let jpeg = pixels.and_then(|p| encoders.encode(p, config.quality).map_err(|e| e.to_string()));
+            channel.stats.add_picture_counts(before, picture.counts());
+            match jpeg {
+                Ok(jpeg) => {
+                    counters.encoded.increment();
+                    channel
+                        .stats
+                        .on_stage(Stage::Encode, config.clock.now().saturating_duration_since(start));
+                    Ok(self.finish(jpeg, channel))
+                }
+                Err(error) => {
+                    counters.encode_errors.increment();
+                    Err(error)
+                }
+            }
+        };
+        self.part.get_or_init(make).clone()
+    }
+
+    /// What the picture says about itself now.
+    pub(crate) fn info(&self, shared: &Shared) -> PictureInfo {
+        PictureInfo::of(&self.frame, shared.config.clock.now(), SystemTime::now())
+    }
+
+    fn finish(&self, jpeg: Bytes, channel: &Channel) -> Arc<Part> {
+        let info = self.info(&channel.shared);
+        let now = channel.shared.config.clock.now();
+        let size = (self.frame.image.width(), self.frame.image.height());
+        Arc::new(Part::new(jpeg, info, size, self.at, now, Some(channel.stats.clone())))
+    }
+}
+
+/// The part of `shot`, encoded on a thread where blocking is allowed.
+pub(crate) async fn part_of(shot: &Arc<Shot>, channel: &Arc<Channel>) -> Result<Arc<Part>, String> {
+    if let Some(part) = shot.ready(channel) {
+        return part;
+    }
+    let (shot, channel) = (shot.clone(), channel.clone());
+    let encoding = tokio::task::spawn_blocking(move || shot.part(&channel));
+    encoding.await.unwrap_or_else(|_| Err("the encoder panicked".into()))
+}
+
+/// Keeps a stream's newest frame and hands it to viewers. Made by [`MjpegHub::sink`].
+///
+/// Frames are encoded only while somebody watches, once for all of them, on a thread where that may block. In the
+/// meantime newer frames replace each other in the queue in front of the sink and are counted there as
+/// [`SinkBusy`](ooblex_core::DropReason::SinkBusy).
+pub struct MjpegSink {
+    inner: Arc<Inner>,
+    channel: Arc<Channel>,
+    ended: bool,
+}
+
+#[async_trait]
+impl FrameSink for MjpegSink {
+    async fn consume(&mut self, frame: Frame) -> Result<(), SinkError> {
+        let shot = Arc::new(Shot::new(frame, self.inner.shared.config.clock.now()));
+        self.channel.newest.send_replace(Some(shot.clone()));
+        if self.channel.viewers() == 0 {
+            return Ok(());
+        }
+        let part = part_of(&shot, &self.channel).await.map_err(|e| SinkError::Frame(e.into()))?;
+        self.inner.fanout.publish(&self.channel, part);
+        Ok(())
+    }
+
+    async fn finish(&mut self) -> Result<(), SinkError> {
+        self.end();
+        Ok(())
+    }
+}
+
+impl MjpegSink {
+    fn end(&mut self) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        let mut channels = self.inner.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        if channels.get(&self.channel.id).is_some_and(|c| Arc::ptr_eq(c, &self.channel)) {
+            channels.remove(&self.channel.id);
+        }
+        drop(channels);
+        self.channel.end(&self.inner.fanout);
+    }
+}
+
+impl Drop for MjpegSink {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// One viewer's place among [`MjpegConfig::max_viewers`].
+pub(crate) struct Permit(Arc<Shared>);
+
+impl Permit {
+    /// A place, or `None` if there is none.
+    pub(crate) fn take(shared: &Arc<Shared>) -> Option<Self> {
+        let limit = shared.config.max_viewers;
+        let more = |n: usize| (n < limit).then_some(n + 1);
+        if shared.viewers.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
+            shared.counters.viewers_refused.increment();
+            return None;
+        }
+        shared.counters.viewers_admitted.increment();
+        Some(Self(shared.clone()))
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.viewers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A viewer's place at one stream: demand for its frames while it exists.
+pub(crate) struct Seat(pub(crate) Arc<Channel>);
+
+impl Seat {
+    pub(crate) fn take(channel: &Arc<Channel>) -> Self {
+        channel.viewers.fetch_add(1, Ordering::Relaxed);
+        Self(channel.clone())
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.viewers.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,217 @@
+//! Parts of a `multipart/x-mixed-replace` response, built once a frame and shared by all viewers.
+//!
+//! ```text
+//! --frame\r\n                                  <- begins the response
+//! Content-Type: image/jpeg\r\n                 <- head of part 1
+//! Content-Length: 1234\r\n ... \r\n\r\n
+//! <jpeg>
+//! \r\n--frame\r\n                              <- leaves together with the picture before it
+//! Content-Type: image/jpeg\r\n                 <- head of part 2
+//! ...
+//! \r\n--frame\r\n
+//! --frame--\r\n                                <- only at the very end
+//! ```
+//!
+//! Chromium shows a picture only when the delimiter behind it has arrived, so that delimiter is not left to the next
+//! picture. It must be the whole line: a part that begins with an empty line has no headers (RFC 2046, 5.1.1).
+
+use std::fmt::Write as _;
+use std::io::IoSlice;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use ooblex_core::{Frame, StreamStats};
+
+/// The boundary between parts.
+pub const BOUNDARY: &str = "frame";
+/// Value of the response's `Content-Type`.
+pub const CONTENT_TYPE: &str = "multipart/x-mixed-replace; boundary=frame";
+
+const PREAMBLE: &[u8] = b"--frame\r\n";
+const DELIMITER: &[u8] = b"\r\n--frame\r\n";
+const CLOSING: &[u8] = b"--frame--\r\n";
+
+/// What a picture says about itself, on parts and snapshots.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PictureInfo {
+    /// Number within the stream; 0 for a placeholder.
+    pub sequence: u64,
+    /// When it was taken, or received if that is not known: milliseconds since 1970.
+    pub captured_ms: u64,
+    /// From received to ready for sending, in milliseconds.
+    pub latency_ms: u64,
+}
+
+impl PictureInfo {
+    /// What is said of `frame` when it is ready at `now`; `wall` is the same moment on the wall clock.
+    pub fn of(frame: &Frame, now: Instant, wall: SystemTime) -> Self {
+        let age = now.saturating_duration_since(frame.received);
+        let captured = frame.captured.or_else(|| wall.checked_sub(age)).unwrap_or(wall);
+        Self { sequence: frame.sequence, captured_ms: unix_ms(captured), latency_ms: rounded_ms(age) }
+    }
+
+    /// What is said of a placeholder made at `wall`.
+    pub(crate) fn placeholder(wall: SystemTime) -> Self {
+        Self { sequence: 0, captured_ms: unix_ms(wall), latency_ms: 0 }
+    }
+
+    /// The values with the names of their headers.
+    pub fn headers(&self) -> [(&'static str, u64); 3] {
+        [
+            ("X-Ooblex-Sequence", self.sequence),
+            ("X-Ooblex-Captured-Ms", self.captured_ms),
+            ("X-Ooblex-Latency-Ms", self.latency_ms),
+        ]
+    }
+}
+
+fn unix_ms(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
+}
+
+fn rounded_ms(duration: Duration) -> u64 {
+    ((duration.as_micros() + 500) / 1000) as u64
+}
+
+/// One part with everything that has to be written for it. Immutable and shared; the picture is never copied.
+#[derive(Debug)]
+pub(crate) struct Part {
+    head: Bytes,
+    jpeg: Bytes,
+    tail: &'static [u8],
+    pub(crate) info: PictureInfo,
+    /// Width and height of the picture.
+    pub(crate) size: (u32, u32),
+    /// When the picture came to be, for deciding how old it is.
+    pub(crate) at: Instant,
+    /// When the part was ready.
+    pub(crate) made: Instant,
+    /// Where the time until it was sent is recorded.
+    pub(crate) stats: Option<Arc<StreamStats>>,
+}
+
+impl Part {
+    /// A part with a picture of `size` that came to be `at` and is ready `made`.
+    pub(crate) fn new(
+        jpeg: Bytes,
+        info: PictureInfo,
+        size: (u32, u32),
+        at: Instant,
+        made: Instant,
+        stats: Option<Arc<StreamStats>>,
+    ) -> Self {
+        let mut head = String::with_capacity(160);
+        // Writing to a string cannot fail.
+        let _ = write!(head, "Content-Type: image/jpeg\r\nContent-Length: {}\r\n", jpeg.len());
+        for (name, value) in info.headers() {
+            let _ = write!(head, "{name}: {value}\r\n");
+        }
+        head.push_str("\r\n");
+        Self { head: head.into(), jpeg, tail: DELIMITER, info, size, at, made, stats }
+    }
+
+    /// The beginning of a response.
+    pub(crate) fn preamble(at: Instant) -> Self {
+        Self::bare(PREAMBLE, at)
+    }
+
+    /// The end of a response.
+    pub(crate) fn closing(at: Instant) -> Self {
+        Self::bare(CLOSING, at)
+    }
+
+    fn bare(bytes: &'static [u8], at: Instant) -> Self {
+        let info = PictureInfo { sequence: 0, captured_ms: 0, latency_ms: 0 };
+        Self {
+            head: Bytes::from_static(bytes),
+            jpeg: Bytes::new(),
+            tail: &[],
+            info,
+            size: (0, 0),
+            at,
+            made: at,
+            stats: None,
+        }
+    }
+
+    /// Whether this is a picture, not the beginning or the end.
+    pub(crate) fn is_picture(&self) -> bool {
+        !self.tail.is_empty()
+    }
+
+    /// The picture.
+    pub(crate) fn jpeg(&self) -> &Bytes {
+        &self.jpeg
+    }
+
+    /// Bytes to write.
+    pub(crate) fn len(&self) -> usize {
+        self.head.len() + self.jpeg.len() + self.tail.len()
+    }
+
+    /// What is left to write after `written` bytes, for one vectored write.
+    pub(crate) fn slices(&self, written: usize) -> [IoSlice<'_>; 3] {
+        let mut skip = written;
+        [&self.head[..], &self.jpeg[..], self.tail].map(|bytes| {
+            let from = skip.min(bytes.len());
+            skip -= from;
+            IoSlice::new(&bytes[from..])
+        })
+    }
+
+    /// The same bytes in pieces that share the picture.
+    pub(crate) fn pieces(&self) -> [Bytes; 3] {
+        [self.head.clone(), self.jpeg.clone(), Bytes::from_static(self.tail)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ooblex_core::{BufferPool, Image, Picture, StreamId};
+
+    fn flat(part: &Part, written: usize) -> Vec<u8> {
+        part.slices(written).iter().flat_map(|s| s.to_vec()).collect()
+    }
+
+    #[test]
+    fn a_part_is_these_bytes() {
+        let info = PictureInfo { sequence: 17, captured_ms: 1_700_000_000_123, latency_ms: 4 };
+        let now = Instant::now();
+        let part = Part::new(Bytes::from_static(b"JPEG"), info, (1, 1), now, now, None);
+        let want = "Content-Type: image/jpeg\r\nContent-Length: 4\r\nX-Ooblex-Sequence: 17\r\n\
+                    X-Ooblex-Captured-Ms: 1700000000123\r\nX-Ooblex-Latency-Ms: 4\r\n\r\nJPEG\r\n--frame\r\n";
+        assert_eq!(String::from_utf8(flat(&part, 0)).expect("text"), want);
+        assert_eq!(part.len(), want.len());
+        assert_eq!(part.pieces().concat(), want.as_bytes());
+        assert_eq!(flat(&Part::preamble(Instant::now()), 0), b"--frame\r\n");
+        assert_eq!(flat(&Part::closing(Instant::now()), 0), b"--frame--\r\n");
+    }
+
+    #[test]
+    fn writing_can_stop_and_go_on_at_every_byte() {
+        let info = PictureInfo { sequence: 1, captured_ms: 2, latency_ms: 3 };
+        let now = Instant::now();
+        let part = Part::new(Bytes::from_static(b"some picture"), info, (1, 1), now, now, None);
+        let whole = flat(&part, 0);
+        for written in 0..=whole.len() {
+            assert_eq!(flat(&part, written), whole[written..], "after {written}");
+        }
+    }
+
+    #[test]
+    fn capture_time_and_latency_follow_the_clocks() {
+        let pool = BufferPool::default();
+        let received = Instant::now();
+        let picture = Picture::new(Image::black(2, 2, &pool).expect("size"), pool);
+        let frame = Frame::new(StreamId::default(), 9, received, picture);
+        let wall = SystemTime::UNIX_EPOCH + Duration::from_millis(10_000);
+        let now = received + Duration::from_micros(2_600);
+        let info = PictureInfo::of(&frame, now, wall);
+        assert_eq!((info.sequence, info.captured_ms, info.latency_ms), (9, 9_997, 3));
+        let frame = frame.with_captured(Some(SystemTime::UNIX_EPOCH + Duration::from_millis(5)));
+        assert_eq!(PictureInfo::of(&frame, now, wall).captured_ms, 5);
+    }
+}

@@ -1,0 +1,146 @@
+//! Admitting a viewer, and the ways its parts can go: onto a socket or through a stream of bytes.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use bytes::Bytes;
+use ooblex_core::{RateCap, StreamId};
+
+use crate::fanout::{Command, Fanout, Mailbox, NewViewer, Outlet};
+use crate::hub::{MjpegHub, Permit, Seat, part_of};
+use crate::multipart::Part;
+
+/// What a viewer wants to see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Target {
+    /// This stream, until it ends.
+    Stream(StreamId),
+    /// This stream to begin with, if any, and when it ends the one that [`MjpegHub::set_newest`] names.
+    Newest(Option<StreamId>),
+}
+
+/// Why a viewer is not admitted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refused {
+    /// As many as allowed are watching.
+    #[error("{limit} viewers are watching, the limit")]
+    TooManyViewers {
+        /// The limit.
+        limit: usize,
+    },
+    /// No such stream.
+    #[error("no stream is called {0}")]
+    UnknownStream(StreamId),
+}
+
+impl MjpegHub {
+    /// Admits a viewer of `target`, with at most `fps` parts a second.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn admit(&self, target: Target, fps: Option<NonZeroU32>) -> Result<Ticket, Refused> {
+        let (channel, follow) = match target {
+            Target::Stream(id) => {
+                let channel = self.channel(&id).ok_or(Refused::UnknownStream(id))?;
+                (Some(channel), false)
+            }
+            Target::Newest(id) => (id.and_then(|id| self.channel(&id)), true),
+        };
+        let shared = &self.0.shared;
+        let limit = shared.config.max_viewers;
+        let permit = Permit::take(shared).ok_or(Refused::TooManyViewers { limit })?;
+        let seat = channel.as_ref().map(Seat::take);
+        let cap = fps.map(|fps| RateCap::new(fps.get()));
+        Ok(Ticket { fanout: self.0.fanout.clone(), permit, seat, follow, cap })
+    }
+
+    /// Says which stream viewers of [`Target::Newest`] are shown when theirs ends, or has not begun.
+    pub fn set_newest(&self, id: Option<&StreamId>) {
+        let channel = id.and_then(|id| self.channel(id));
+        self.0.fanout.send(Command::Newest(channel));
+    }
+}
+
+/// A viewer that was admitted but is not watching yet. It counts as one, so its stream encodes.
+#[must_use]
+pub struct Ticket {
+    fanout: Fanout,
+    permit: Permit,
+    seat: Option<Seat>,
+    follow: bool,
+    cap: Option<RateCap>,
+}
+
+impl Ticket {
+    /// Makes sure that the newest picture is encoded, so that the viewer need not wait for the next one.
+    pub async fn prepare(&self) {
+        let Some(channel) = self.seat.as_ref().map(|seat| &seat.0) else { return };
+        let Some(shot) = channel.newest() else { return };
+        match part_of(&shot, channel).await {
+            Ok(part) => self.fanout.publish(channel, part),
+            Err(error) => tracing::debug!(%error, "the newest picture could not be encoded"),
+        }
+    }
+
+    /// Writes to `stream`, which must be non-blocking and at the beginning of the response's body, until the stream
+    /// or the viewer ends. `guard` is kept as long as the socket.
+    pub fn attach(self, stream: std::net::TcpStream, guard: impl Send + 'static) {
+        self.add(Outlet::Socket { stream, guard: Box::new(guard) });
+    }
+
+    /// The same bytes for whoever writes them in another way.
+    pub fn into_parts(self) -> PartStream {
+        let mailbox = Arc::new(Mailbox::default());
+        self.add(Outlet::Mailbox(mailbox.clone()));
+        let pending = VecDeque::from([Part::preamble(Instant::now()).pieces()[0].clone()]);
+        PartStream { mailbox, pending, ended: false }
+    }
+
+    fn add(self, outlet: Outlet) {
+        let Self { fanout, permit, seat, follow, cap } = self;
+        fanout.send(Command::Add(Box::new(NewViewer { seat, follow, outlet, permit, cap })));
+    }
+}
+
+/// The body of a multipart response in pieces, which share the pictures with all other viewers. Holds the newest
+/// part only: whoever reads slowly skips whole parts.
+pub struct PartStream {
+    mailbox: Arc<Mailbox>,
+    pending: VecDeque<Bytes>,
+    ended: bool,
+}
+
+impl PartStream {
+    /// The next piece; `None` after the closing boundary. Cancel-safe.
+    pub async fn next(&mut self) -> Option<Bytes> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// Polls for the next piece.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        loop {
+            if let Some(piece) = self.pending.pop_front() {
+                return Poll::Ready(Some(piece));
+            }
+            if self.ended {
+                return Poll::Ready(None);
+            }
+            let part = ready!(self.mailbox.poll_take(cx));
+            self.ended = part.is_none();
+            let pieces = part.map_or_else(|| Part::closing(Instant::now()).pieces(), |part| part.pieces());
+            self.pending.extend(pieces.into_iter().filter(|piece| !piece.is_empty()));
+        }
+    }
+}
+
+impl Drop for PartStream {
+    fn drop(&mut self) {
+        self.mailbox.drop_receiver();
+    }
+}
