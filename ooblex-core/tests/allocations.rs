@@ -23,5 +23,6 @@ fn a_frame_costs_two_boxed_futures_and_no_pixels() {
     let (each, pixels) = (long - short, long_pixels - short_pixels.min(long_pixels));
     assert!(each <= 2 * 5_000 + 50, "{each} allocations for 5000 frames");
     assert!(each >= 2 * 5_000 - 50, "the two boxed futures must be seen, or nothing is counted: {each}");
-    assert!(pixels <= 4, "{pixels} pixel-sized allocations in 5000 frames");
+    // As many as may be under way at once, whatever the number of frames.
+    assert!(pixels <= 16, "{pixels} pixel-sized allocations in 5000 frames");
 }

@@ -287,19 +287,25 @@ async fn a_failed_sink_leaves_the_others_alone() {
 
 #[tokio::test]
 async fn a_stop_names_who_is_late_and_a_second_stop_is_harmless() {
-    struct Stuck(Arc<Notify>);
+    struct Stuck {
+        entered: Arc<Notify>,
+        release: Arc<Notify>,
+    }
     #[async_trait]
     impl FrameSink for Stuck {
         async fn consume(&mut self, _: Frame) -> Result<(), SinkError> {
-            self.0.notified().await;
+            self.entered.notify_one();
+            self.release.notified().await;
             Ok(())
         }
     }
-    let release = Arc::new(Notify::new());
+    let (entered, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let stuck = Stuck { entered: entered.clone(), release: release.clone() };
     let sink = CollectingSink::default();
-    let pipeline = builder().sink(sink.clone()).sink(Stuck(release.clone())).start().expect("starts");
+    let pipeline = builder().sink(sink.clone()).sink(stuck).start().expect("starts");
     pipeline.input().push(black()).expect("open");
     assert!(sink.wait_for(1, SOON).await);
+    entered.notified().await;
     let late = pipeline.stop(Duration::from_millis(50)).await.expect_err("stuck");
     assert_eq!(late.stages, ["sink 1"]);
     assert_eq!(pipeline.stop(Duration::from_millis(50)).await, Ok(()));
