@@ -7,7 +7,11 @@ function pixelsOf(image) {
   canvas.width = width;
   canvas.height = height;
   const context = canvas.getContext('2d', { willReadFrequently: true });
-  context.drawImage(image, 0, 0);
+  try {
+    context.drawImage(image, 0, 0);
+  } catch {
+    return null; // A broken image.
+  }
   return context.getImageData(0, 0, width, height);
 }
 

@@ -144,7 +144,6 @@ fn requests_on_one_connection_are_answered_in_order() {
     stream.write_all(requests.as_bytes()).unwrap();
     stream.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
     let answer = String::from_utf8(drained(&mut stream).expect("it hangs up")).unwrap();
-    let codes: Vec<&str> =
-        answer.lines().filter_map(|line| line.strip_prefix("HTTP/1.1 ")?.get(..3)).collect();
+    let codes: Vec<&str> = answer.split("HTTP/1.1 ").skip(1).filter_map(|rest| rest.get(..3)).collect();
     assert_eq!(codes, ["200", "200", "404", "200", "200"]);
 }
