@@ -28,7 +28,7 @@ pub fn placeholder(width: u32, height: u32, name: &str, pool: &BufferPool) -> Re
     let period = (width.min(height) as usize / 8).max(8);
     for (y, row) in luma.rows_mut().enumerate() {
         for (x, px) in row.iter_mut().enumerate() {
-            *px = if (x + y) / period % 2 == 0 { BACKGROUND } else { STRIPE };
+            *px = if ((x + y) / period).is_multiple_of(2) { BACKGROUND } else { STRIPE };
         }
     }
     let (width, height) = (width as usize, height as usize);

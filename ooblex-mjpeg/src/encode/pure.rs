@@ -4,7 +4,7 @@ use bytes::Bytes;
 use jpeg_encoder::{Encoder, ImageBuffer, JpegColorType, SamplingFactor, rgb_to_ycbcr};
 use ooblex_core::{Image, PixelFormat};
 
-use super::planes::{Prepared, Samples, Scratch, prepare};
+use super::planes::{Prepared, Scratch, prepare};
 use super::{EncodeError, JpegEncoder, check_quality};
 
 /// Encodes with the `jpeg-encoder` crate: about three times slower than libjpeg-turbo.
