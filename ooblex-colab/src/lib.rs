@@ -1,1 +1,45 @@
-//! Ooblex colab.
+//! The Ooblex server as a library: configuration, routes, page and effect control around one hub of streams.
+//!
+//! The stock binary is `App::new().run()`. A binary with processors of its own adds them first:
+//!
+//! ```no_run
+//! use ooblex_core::prelude::*;
+//!
+//! fn register(registry: &mut Registry) {
+//!     registry.register("darker", |options: &Options| {
+//!         let by: u8 = options.get_or("by", 40)?;
+//!         Ok::<_, BoxError>(processor_fn(move |frame, _| {
+//!             for row in frame.image.make_i420()?[0].rows_mut() {
+//!                 for v in row { *v = v.saturating_sub(by); }
+//!             }
+//!             Ok(Verdict::Emit)
+//!         }))
+//!     });
+//! }
+//!
+//! fn main() -> std::process::ExitCode {
+//!     ooblex_colab::App::new().with(register).run()
+//! }
+//! ```
+//!
+//! It reads pictures and clips through `ooblex-ingest`, shows them through `ooblex-mjpeg`, and takes its effects from
+//! `ooblex-models`; programs that want one of these alone use that crate. Every setting is described in [`config`].
+
+mod app;
+mod cli;
+pub mod config;
+mod doctor;
+pub mod effect;
+mod graph;
+mod process;
+mod routes;
+mod server;
+mod sources;
+
+pub use app::App;
+pub use cli::{Arguments, Command};
+pub use server::{Left, Server, StartError};
+pub use sources::AttachError;
+
+/// Why there is no accelerator to use.
+pub(crate) const NO_ACCELERATOR: &str = "this version has no accelerator; effects run on the CPU";

@@ -1,0 +1,297 @@
+//! The program around the server: command line, logs, signals, exit status.
+
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use ooblex_core::{ParamType, Registry};
+use ooblex_models::Chain;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::cli::{Arguments, Command, VERSION, help};
+use crate::config::{Config, Invalid, Loaded, LogFormat, load, print};
+use crate::doctor;
+use crate::server::{Server, StartError, url_of};
+
+/// Exit status: it could not start, or failed.
+const FAILED: u8 = 1;
+/// Exit status: the command line or the configuration is wrong.
+const USAGE: u8 = 2;
+/// Exit status: a second signal arrived while it was stopping.
+const FORCED: i32 = 130;
+/// Threads that may block: opening files, switching effects, encoding. They end when idle.
+const BLOCKING_THREADS: usize = 64;
+/// How long blocking work may still run after everything else has stopped.
+const LAST_WORK: Duration = Duration::from_millis(500);
+
+/// The Ooblex program, with the processors that it offers.
+#[derive(Clone, Debug)]
+pub struct App {
+    registry: Registry,
+}
+
+impl Default for App {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl App {
+    /// With every effect of `ooblex-models`.
+    pub fn new() -> Self {
+        let mut registry = Registry::new();
+        ooblex_models::register(&mut registry);
+        Self { registry }
+    }
+
+    /// Adds processors: `register` gets the registry. A kind of the same name is replaced.
+    pub fn with(mut self, register: impl FnOnce(&mut Registry)) -> Self {
+        register(&mut self.registry);
+        self
+    }
+
+    /// The processors.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Starts a server on the current runtime, without command line, logs and signals: for embedding and tests.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(self, config: Config) -> Result<Server, StartError> {
+        Server::start(config, self.registry).await
+    }
+
+    /// Runs the program with the arguments and the environment of this process until it is told to stop.
+    ///
+    /// The status is 0 after a clean stop, 1 if it could not start or run, 2 if command line or configuration are
+    /// wrong. A second signal ends the process at once with 130.
+    pub fn run(self) -> ExitCode {
+        self.run_with(std::env::args_os().skip(1), std::env::vars_os())
+    }
+
+    fn run_with(
+        self,
+        arguments: impl IntoIterator<Item = OsString>,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> ExitCode {
+        let arguments = match Arguments::parse(arguments) {
+            Ok(arguments) => arguments,
+            Err(problems) => return refuse(&problems),
+        };
+        if arguments.help {
+            return say(&help());
+        }
+        if arguments.version {
+            return say(&format!("ooblex-colab {VERSION}\n"));
+        }
+        if arguments.command == Command::Effects {
+            return say(&list_effects(&self.registry));
+        }
+        let loaded = load(&arguments, environment).and_then(|loaded| self.check(loaded));
+        match (loaded, arguments.command) {
+            (Err(problems), _) => refuse(&problems),
+            (Ok(loaded), _) if arguments.print_config => say(&print(&loaded)),
+            (Ok(loaded), Command::Doctor) => {
+                let report = doctor::examine(&loaded, &self.registry);
+                let said = say(&report.text);
+                if report.can_serve { said } else { ExitCode::from(FAILED) }
+            }
+            (Ok(loaded), _) => self.serve(loaded),
+        }
+    }
+
+    /// What only the registry can tell: whether the effect to begin with exists.
+    fn check(&self, loaded: Loaded) -> Result<Loaded, Vec<Invalid>> {
+        match Chain::parse(&loaded.config.model_name, &self.registry) {
+            Ok(_) => Ok(loaded),
+            Err(error) => {
+                let origin = loaded.origin("model_name");
+                Err(vec![Invalid::Text(format!("model_name (from {origin}): {error}"))])
+            }
+        }
+    }
+
+    fn serve(self, loaded: Loaded) -> ExitCode {
+        start_logging(&loaded.config);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(loaded.config.worker_threads)
+            .max_blocking_threads(BLOCKING_THREADS)
+            .thread_name("ooblex-io")
+            .enable_all()
+            .build();
+        let runtime = match runtime {
+            Ok(runtime) => runtime,
+            Err(error) => return fail(format_args!("cannot start threads: {error}")),
+        };
+        let status = runtime.block_on(run_server(loaded.config, self.registry));
+        runtime.shutdown_timeout(LAST_WORK);
+        status
+    }
+}
+
+async fn run_server(config: Config, registry: Registry) -> ExitCode {
+    let signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => return fail(format_args!("cannot listen to signals: {error}")),
+    };
+    let server = match Server::start(config, registry).await {
+        Ok(server) => server,
+        Err(error) => return fail(error),
+    };
+    // A closed standard output is no reason to stop.
+    let _ = write_out(&addresses(&server));
+    let mut signals = signals;
+    signals.next().await;
+    tracing::info!("stopping; once more to stop at once");
+    tokio::spawn(async move {
+        signals.next().await;
+        std::process::exit(FORCED);
+    });
+    let left = server.stop().await;
+    if left.is_empty() {
+        tracing::info!("stopped");
+        return ExitCode::SUCCESS;
+    }
+    tracing::warn!(stages = ?left.stages, connections = left.connections, "stopped; these were still busy");
+    ExitCode::from(FAILED)
+}
+
+/// What a person wants to know once the server listens.
+fn addresses(server: &Server) -> String {
+    let base = server.url();
+    let mut text = format!(
+        "page      {base}\n\
+         stream    {base}stream.mjpg\n\
+         snapshot  {base}snapshot.jpg\n\
+         upload    curl --data-binary @picture.jpg '{base}upload?stream=cam'\n"
+    );
+    for address in server.addresses().iter().skip(1) {
+        text.push_str(&format!("also at   {}\n", url_of(*address)));
+    }
+    text
+}
+
+/// Ctrl-C, and what service managers send.
+struct Signals {
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    #[cfg(unix)]
+    fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    #[cfg(not(unix))]
+    fn new() -> io::Result<Self> {
+        Ok(Self {})
+    }
+
+    #[cfg(unix)]
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+
+    #[cfg(not(unix))]
+    async fn next(&mut self) {
+        let _ = tokio::signal::ctrl_c().await;
+    }
+}
+
+fn start_logging(config: &Config) {
+    let registry = tracing_subscriber::registry().with(config.log_level.targets());
+    // Whoever embeds the program may have a subscriber already; then that one is used.
+    let _ = match config.log_format {
+        LogFormat::Json => {
+            let layer = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(io::stderr);
+            registry.with(layer).try_init()
+        }
+        _ => {
+            let layer = tracing_subscriber::fmt::layer()
+                .with_ansi(io::stderr().is_terminal())
+                .with_writer(io::stderr);
+            registry.with(layer).try_init()
+        }
+    };
+}
+
+/// What `effects` prints.
+fn list_effects(registry: &Registry) -> String {
+    let mut out = String::new();
+    for kind in registry.kinds() {
+        let aliases = match kind.aliases.as_slice() {
+            [] => String::new(),
+            aliases => format!(" (also {})", aliases.join(", ")),
+        };
+        out.push_str(&format!("{}{aliases}\n", kind.name));
+        if !kind.description.is_empty() {
+            out.push_str(&format!("    {}\n", kind.description));
+        }
+        match &kind.params {
+            None => out.push_str("    parameters are not described\n"),
+            Some(params) => {
+                for p in params {
+                    let unit = if p.unit.is_empty() { String::new() } else { format!(" {}", p.unit) };
+                    let (range, default) = (range(&p.kind), &p.default);
+                    out.push_str(&format!(
+                        "    {:12} {range}{unit}, default {default}: {}\n",
+                        p.name, p.description
+                    ));
+                }
+            }
+        }
+    }
+    out.push_str("\nSeveral in order: blur|edge_detection (or with + between them).\n");
+    out
+}
+
+fn range(kind: &ParamType) -> String {
+    match kind {
+        ParamType::Bool => "true or false".into(),
+        ParamType::Int(range) => format!("{} to {}", range.start(), range.end()),
+        ParamType::Float(range) => format!("{} to {}", range.start(), range.end()),
+        ParamType::Text(longest) => format!("text of at most {longest} characters"),
+        ParamType::Choice(words) => words.join(" or "),
+        _ => "other".into(),
+    }
+}
+
+fn write_out(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// Prints to standard output. A reader that has gone away, such as `head`, is no failure.
+fn say(text: &str) -> ExitCode {
+    match write_out(text) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::from(FAILED),
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+fn refuse(problems: &[Invalid]) -> ExitCode {
+    let mut err = io::stderr().lock();
+    for problem in problems {
+        let _ = writeln!(err, "error: {problem}");
+    }
+    let _ = writeln!(err, "nothing was started; `ooblex-colab --help` lists all settings");
+    ExitCode::from(USAGE)
+}
+
+fn fail(error: impl Display) -> ExitCode {
+    let _ = writeln!(io::stderr().lock(), "error: {error}");
+    ExitCode::from(FAILED)
+}

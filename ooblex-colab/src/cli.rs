@@ -1,0 +1,269 @@
+//! The command line: commands, flags and help, made from the table of settings.
+
+use std::ffi::OsString;
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use crate::config::{Invalid, Kind, Problems, SETTINGS, Setting, nearest};
+
+/// What to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Command {
+    /// Run the server.
+    #[default]
+    Serve,
+    /// List the effects.
+    Effects,
+    /// Say what was found, what is missing and how to fix it.
+    Doctor,
+}
+
+impl Command {
+    const ALL: [(&'static str, Self, &'static str); 3] = [
+        ("serve", Self::Serve, "run the server (what happens without a command, too)"),
+        ("effects", Self::Effects, "list the effects with their parameters, ranges and defaults"),
+        ("doctor", Self::Doctor, "say what was found, what is missing and how to fix it"),
+    ];
+}
+
+/// A command line that was understood.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Arguments {
+    /// What to do.
+    pub command: Command,
+    /// `--config`.
+    pub config: Option<PathBuf>,
+    /// `--no-config`.
+    pub no_config: bool,
+    /// `--print-config`.
+    pub print_config: bool,
+    /// `--help`.
+    pub help: bool,
+    /// `--version`.
+    pub version: bool,
+    /// Settings: name or alias, flag as it was written, values.
+    pub(crate) settings: Vec<(&'static str, String, Vec<String>)>,
+}
+
+/// Flags that are not settings.
+const OTHER: [(&str, &str, &str); 5] = [
+    ("--config", "FILE", "read settings from this TOML file"),
+    ("--no-config", "", "read no file"),
+    ("--print-config", "", "print the effective configuration and where each value comes from, and stop"),
+    ("--help", "", "print this"),
+    ("--version", "", "print the version"),
+];
+
+impl Arguments {
+    /// Reads a command line without the program's name.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it: unknown commands and flags come with a suggestion.
+    pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, Vec<Invalid>> {
+        let mut parser =
+            Parser { rest: arguments.into_iter(), done: Self::default(), problems: Problems::default() };
+        let mut commands = 0;
+        while let Some(argument) = parser.rest.next() {
+            let Ok(text) = argument.into_string() else {
+                parser.problem("an argument is not UTF-8".into());
+                continue;
+            };
+            match text.strip_prefix("--") {
+                Some(flag) if !flag.is_empty() => parser.flag(flag),
+                _ if text == "-h" => parser.done.help = true,
+                _ if text == "-V" => parser.done.version = true,
+                _ if text.starts_with('-') => parser.problem(format!("unknown flag `{text}`; see --help")),
+                _ => {
+                    commands += 1;
+                    parser.command(&text, commands);
+                }
+            }
+        }
+        let done = parser.done;
+        parser.problems.into_result(Some(done))
+    }
+}
+
+struct Parser<I> {
+    rest: I,
+    done: Arguments,
+    problems: Problems,
+}
+
+impl<I: Iterator<Item = OsString>> Parser<I> {
+    fn problem(&mut self, text: String) {
+        self.problems.push(Invalid::Text(text));
+    }
+
+    fn command(&mut self, text: &str, count: usize) {
+        match Command::ALL.iter().find(|(name, ..)| *name == text) {
+            _ if count > 1 => self.problem(format!("unexpected argument `{text}`; give one command")),
+            Some((_, command, _)) => self.done.command = *command,
+            None if text == "help" => self.done.help = true,
+            None => {
+                let names = Command::ALL.iter().map(|(name, ..)| *name);
+                self.problems
+                    .unknown(format!("unknown command `{text}`"), nearest(text, names).map(str::to_owned));
+            }
+        }
+    }
+
+    fn flag(&mut self, text: &str) {
+        let (flag, value) = match text.split_once('=') {
+            Some((flag, value)) => (flag, Some(value.to_owned())),
+            None => (text, None),
+        };
+        match (flag, &value) {
+            ("help", None) => self.done.help = true,
+            ("version", None) => self.done.version = true,
+            ("no-config", None) => self.done.no_config = true,
+            ("print-config", None) => self.done.print_config = true,
+            ("help" | "version" | "no-config" | "print-config", Some(_)) => {
+                self.problem(format!("--{flag} takes no value"));
+            }
+            ("config", _) => self.done.config = self.value(flag, value, "FILE").map(PathBuf::from),
+            _ => self.setting(flag, value),
+        }
+    }
+
+    fn setting(&mut self, flag: &str, value: Option<String>) {
+        let Some((setting, name, negated)) = resolve(flag) else {
+            let flags =
+                SETTINGS.iter().flat_map(Setting::names).map(|n| format!("--{}", n.replace('_', "-")));
+            let known = flags.chain(OTHER.iter().map(|(flag, ..)| (*flag).to_owned()));
+            let written = format!("--{flag}");
+            self.problems.unknown(format!("unknown flag `{written}`"), nearest(&written, known));
+            return;
+        };
+        let text = match (setting.kind, value) {
+            (_, Some(_)) if negated => return self.problem(format!("--{flag} takes no value")),
+            (Kind::Bool, None) => Some((!negated).to_string()),
+            (_, value) => self.value(flag, value, setting.placeholder()),
+        };
+        let Some(text) = text else { return };
+        let known = self.done.settings.iter_mut().find(|(n, ..)| *n == name);
+        match (setting.kind, known) {
+            // A path may contain a comma; sources are therefore repeated, never split.
+            (Kind::List(_), known) => {
+                let mut items: Vec<String> = match setting.flag_only {
+                    true => vec![text],
+                    false => text.split(',').map(|t| t.trim().to_owned()).filter(|t| !t.is_empty()).collect(),
+                };
+                match known {
+                    Some((.., texts)) => texts.append(&mut items),
+                    None => self.done.settings.push((name, format!("--{flag}"), items)),
+                }
+            }
+            (_, Some((.., texts))) => *texts = vec![text],
+            (_, None) => self.done.settings.push((name, format!("--{flag}"), vec![text])),
+        }
+    }
+
+    /// The value after `=`, or else the next argument.
+    fn value(&mut self, flag: &str, value: Option<String>, placeholder: &str) -> Option<String> {
+        let value = value.map(OsString::from).or_else(|| self.rest.next());
+        match value.map(OsString::into_string) {
+            Some(Ok(text)) => Some(text),
+            Some(Err(_)) => {
+                self.problem(format!("the value of --{flag} is not UTF-8"));
+                None
+            }
+            None => {
+                self.problem(format!("--{flag} needs a value: --{flag} {placeholder}"));
+                None
+            }
+        }
+    }
+}
+
+/// The setting that a flag means, the name it used, and whether it was negated.
+fn resolve(flag: &str) -> Option<(&'static Setting, &'static str, bool)> {
+    let find = |flag: &str| {
+        SETTINGS.iter().find_map(|s| s.names().find(|n| n.replace('_', "-") == flag).map(|n| (s, n)))
+    };
+    match find(flag) {
+        Some((setting, name)) => Some((setting, name, false)),
+        None => {
+            find(flag.strip_prefix("no-")?).filter(|(s, _)| s.kind == Kind::Bool).map(|(s, n)| (s, n, true))
+        }
+    }
+}
+
+/// What `--help` prints.
+pub(crate) fn help() -> String {
+    let mut out =
+        format!("ooblex-colab {}: live video in, effects on every frame, live video out\n", VERSION);
+    out.push_str("\nUsage: ooblex-colab [COMMAND] [FLAGS]\n\nCommands:\n");
+    for (name, _, what) in Command::ALL {
+        entry(&mut out, name, what);
+    }
+    let mut group = "";
+    for setting in SETTINGS {
+        if setting.group != group {
+            group = setting.group;
+            let _ = write!(out, "\n{group}:\n");
+        }
+        let value =
+            if setting.kind == Kind::Bool { String::new() } else { format!(" {}", setting.placeholder()) };
+        let mut notes = vec![format!("allowed: {}", setting.allowed())];
+        if let Some(default) = setting.default {
+            notes.push(format!("default: {default}"));
+        }
+        if !setting.aliases.is_empty() {
+            notes.push(format!(
+                "also: {}",
+                setting.aliases.iter().map(|a| format!("--{a}")).collect::<Vec<_>>().join(", ")
+            ));
+        }
+        if matches!(setting.kind, Kind::List(_)) {
+            notes.push("may be repeated".into());
+        }
+        if setting.kind == Kind::Bool {
+            notes.retain(|n| !n.starts_with("allowed"));
+            notes.push(format!("--no-{} switches it off", setting.flag()));
+        }
+        entry(
+            &mut out,
+            &format!("--{}{value}", setting.flag()),
+            &format!("{} [{}]", setting.help, notes.join("; ")),
+        );
+    }
+    out.push_str("\nOther:\n");
+    for (flag, value, what) in OTHER {
+        let short = match flag {
+            "--help" => "-h, ",
+            "--version" => "-V, ",
+            _ => "",
+        };
+        entry(&mut out, format!("{short}{flag} {value}").trim_end(), what);
+    }
+    out.push_str(
+        "\nEvery setting is also a variable (--mjpeg-port is OOBLEX_MJPEG_PORT) and a key in a TOML file (mjpeg_port).\n\
+         The order is: defaults < file < variables < flags. The file is --config FILE, else $OOBLEX_CONFIG, else\n\
+         ./ooblex.toml if there is one. --source is given on the command line only.\n\
+         \nExit status: 0 stopped cleanly, 1 could not start or run, 2 wrong configuration, 130 stopped by force.\n",
+    );
+    out
+}
+
+/// The version of this crate.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// One line or more of help: a name, and what it means, wrapped.
+fn entry(out: &mut String, name: &str, what: &str) {
+    const INDENT: usize = 8;
+    const WIDTH: usize = 100;
+    let _ = writeln!(out, "  {name}");
+    let mut line = " ".repeat(INDENT);
+    for word in what.split_whitespace() {
+        if line.len() + word.len() >= WIDTH && line.len() > INDENT {
+            let _ = writeln!(out, "{}", line.trim_end());
+            line = " ".repeat(INDENT);
+        }
+        line.push_str(word);
+        line.push(' ');
+    }
+    let _ = writeln!(out, "{}", line.trim_end());
+}

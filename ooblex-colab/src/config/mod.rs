@@ -1,0 +1,154 @@
+//! Configuration: defaults < file < environment < flags, checked in full before anything starts.
+//!
+//! One table describes every setting. It gives the fields of [`Config`], the flags, the variables, the keys of the
+//! file, the help, `--print-config` and `docs/CONFIG.md`: to add a setting, add an entry to the table.
+
+mod file;
+mod load;
+mod print;
+mod setting;
+mod types;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+pub(crate) use self::load::Problems;
+pub use self::load::{Invalid, Loaded, Origin, SettingError, load};
+pub use self::print::{markdown, print};
+pub use self::setting::{Kind, Setting};
+pub(crate) use self::types::without_secrets;
+pub use self::types::{LogFormat, LogLevel, SourcePlace, SourceSpec, UseGpu, WebOrigin};
+
+/// Ports that can be listened on, 0 for any free one.
+const PORT: Kind = Kind::Int { min: 0, max: 65_535, unit: "" };
+
+const fn int(min: u64, max: u64, unit: &'static str) -> Kind {
+    Kind::Int { min, max, unit }
+}
+
+/// Makes the table and the struct from the same lines:
+/// `"Heading" { name (aliases): type = kind, default, "help"; }`.
+macro_rules! settings {
+    ($($group:literal {
+        $($name:ident $(($($alias:ident),+))? $([$only:ident])?: $type:ty = $kind:expr, $default:expr, $help:literal;)+
+    })+) => {
+        /// Every setting, in the order of help and documents.
+        pub const SETTINGS: &[Setting] = &[$($(
+            Setting {
+                name: stringify!($name),
+                aliases: &[$($(stringify!($alias)),+)?],
+                group: $group,
+                kind: $kind,
+                default: $default,
+                help: $help,
+                flag_only: settings!(@only $($only)?),
+            },
+        )+)+];
+
+        /// The settings of one server. Obtained from [`load`], or from [`Config::default`] and changed.
+        #[derive(Clone, Debug, PartialEq)]
+        #[non_exhaustive]
+        pub struct Config {
+            $($(
+                #[doc = $help]
+                pub $name: $type,
+            )+)+
+        }
+
+        impl Config {
+            /// Reads every field; `None` if any could not be read, which the reader then has noted.
+            fn read(reader: &mut load::Reader<'_>) -> Option<Self> {
+                $($(let $name = reader.read::<$type>(stringify!($name));)+)+
+                Some(Self { $($($name: $name?,)+)+ })
+            }
+
+            /// Names and values as a file would say them; `None` for what is unset.
+            fn values(&self) -> Vec<(&'static str, Option<String>)> {
+                use setting::SettingType;
+                vec![$($((stringify!($name), self.$name.to_toml()),)+)+]
+            }
+        }
+    };
+    (@only flag_only) => { true };
+    (@only) => { false };
+}
+
+settings! {
+    "Network" {
+        bind: IpAddr = Kind::Text("an IP address, or localhost"), Some("127.0.0.1"),
+            "Address to listen on. With any but a loopback address, everybody who can reach it can watch and publish.";
+        mjpeg_port: u16 = PORT, Some("8081"),
+            "Port of the page, the API and the streams; 0 takes any free one.";
+        webrtc_port: Option<u16> = PORT, None,
+            "A second port with the same routes; not used unless set. 8443 by custom.";
+        cors_origins: Vec<WebOrigin> = Kind::List("origins like https://example.org"), None,
+            "Web origins whose pages may use the API. Pictures may be shown by any page while bound to loopback.";
+    }
+    "Streams" {
+        demo: bool = Kind::Bool, Some("false"),
+            "Play the bundled clip as stream `demo`.";
+        source [flag_only]: Vec<SourceSpec> = Kind::List("NAME=PATH, NAME=pattern or NAME=http://..."), None,
+            "Play a clip, a Y4M file, a folder of pictures, the test pattern or an MJPEG stream as stream NAME.";
+        model_name (effect, model): String = Kind::Text("an effect, or several joined by `|`"), Some("none"),
+            "What happens to every frame until somebody chooses otherwise. `ooblex-colab effects` lists what there is.";
+        target_fps: u32 = int(0, 240, "frames a second"), Some("30"),
+            "Most frames a second that a stream processes; 0 for no limit.";
+        sample_every: u32 = int(1, 1_000, ""), Some("1"),
+            "Process only every n-th frame.";
+        frame_queue_size: usize = int(1, 1_000, "frames"), Some("30"),
+            "Frames of memory that a stream may keep for reuse. Live streams never queue more than one frame.";
+        stream_idle_timeout: Duration = int(1, 86_400, "seconds"), Some("30"),
+            "A published stream ends after this long without a picture.";
+        use_gpu: UseGpu = Kind::Choice(UseGpu::WORDS), Some("auto"),
+            "Whether to use an accelerator: if there is one (auto, true), never (off, false), or refuse to start without (required).";
+    }
+    "Pictures" {
+        jpeg_quality: u8 = int(1, 100, ""), Some("85"),
+            "JPEG quality of what viewers get. Uploaded pictures that no effect touches are passed on as they are.";
+    }
+    "Limits" {
+        max_streams: usize = int(1, 10_000, "streams"), Some("32"),
+            "Most streams at once.";
+        max_viewers: usize = int(1, 100_000, "viewers"), Some("1024"),
+            "Most viewers at once, over all streams.";
+        max_connections_per_address: usize = int(1, 100_000, "connections"), Some("64"),
+            "Most connections at once from one address; loopback is exempt.";
+        max_body_bytes: usize = int(1_024, 268_435_456, "bytes"), Some("8388608"),
+            "Largest upload.";
+        max_pixels: u64 = int(4_096, 268_435_456, "pixels"), Some("16000000"),
+            "Largest picture, width times height.";
+    }
+    "Process" {
+        worker_threads: usize = int(1, 64, "threads"), Some("2"),
+            "Threads for the API and uploads. Effects and viewers have threads of their own.";
+        log_level: LogLevel = Kind::Text("off, error, warn, info, debug or trace, also by target: info,ooblex_mjpeg=debug"), Some("info"),
+            "What is logged, to standard error.";
+        log_format: LogFormat = Kind::Choice(LogFormat::WORDS), Some("text"),
+            "How log lines look: text for people, json for machines.";
+    }
+}
+
+impl Default for Config {
+    /// Every default.
+    fn default() -> Self {
+        let mut reader = load::Reader::default();
+        // Invariant: every default of the table reads; a test asserts it.
+        Self::read(&mut reader).unwrap_or_else(|| unreachable!("a default does not read"))
+    }
+}
+
+/// The setting of that name or alias.
+pub(crate) fn find(name: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|s| s.names().any(|n| n == name))
+}
+
+/// The one of `known` that `name` was probably meant to be.
+pub(crate) fn nearest<S: AsRef<str>>(name: &str, known: impl IntoIterator<Item = S>) -> Option<S> {
+    const ALIKE: f64 = 0.8;
+    let score = |k: &S| strsim::jaro_winkler(&name.to_ascii_lowercase(), &k.as_ref().to_ascii_lowercase());
+    let scored = known.into_iter().map(|k| (score(&k), k)).filter(|(s, _)| *s >= ALIKE);
+    scored.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, k)| k)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,232 @@
+//! Which effect each stream has, and changing it while frames pass.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ooblex_core::hub::{Hub, Stream};
+use ooblex_core::pipeline::Effect;
+use ooblex_core::{BoxError, Options, Registry, StreamId, Value};
+use ooblex_models::{Chain, ChainError};
+
+/// Parameters by effect name or alias.
+pub type Params = BTreeMap<String, Options>;
+
+/// What was chosen for all streams or for one: a chain with its parameters.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Selection {
+    /// The effects in order.
+    pub chain: Chain,
+    /// Their parameters, as far as they differ from the defaults.
+    pub params: Params,
+    /// Number of the switch that brought it, from 1; rises with every switch of any stream.
+    pub generation: u64,
+}
+
+/// Why a switch did not happen. Every stream then keeps what it had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SwitchError {
+    /// The chain or its parameters are wrong.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// A processor was built but could not be made ready.
+    #[error("{effect} could not be made ready: {source}")]
+    WarmUp {
+        /// The chain.
+        effect: String,
+        /// Why.
+        #[source]
+        source: BoxError,
+    },
+}
+
+/// The effects of all streams. Cheap to clone.
+///
+/// A switch builds and warms up a processor for every stream first, and only then changes any of them: a switch
+/// that fails changes nothing.
+#[derive(Clone)]
+pub struct EffectControl(Arc<Inner>);
+
+struct Inner {
+    registry: Registry,
+    chosen: Mutex<Chosen>,
+    /// One switch at a time, so that the newest one wins on every stream.
+    switching: Mutex<()>,
+}
+
+struct Chosen {
+    everywhere: Arc<Selection>,
+    by_stream: BTreeMap<StreamId, Arc<Selection>>,
+    generation: u64,
+}
+
+impl EffectControl {
+    /// Begins with `effect` for every stream.
+    ///
+    /// # Errors
+    /// If the chain is wrong or cannot be built.
+    pub fn new(registry: Registry, effect: &str) -> Result<Self, SwitchError> {
+        let chain = Chain::parse(effect, &registry)?;
+        let everywhere = Arc::new(Selection { chain, params: Params::new(), generation: 1 });
+        build(&registry, &everywhere)?;
+        let chosen = Chosen { everywhere, by_stream: BTreeMap::new(), generation: 1 };
+        Ok(Self(Arc::new(Inner { registry, chosen: Mutex::new(chosen), switching: Mutex::default() })))
+    }
+
+    /// The kinds there are.
+    pub fn registry(&self) -> &Registry {
+        &self.0.registry
+    }
+
+    /// What new streams begin with.
+    pub fn everywhere(&self) -> Arc<Selection> {
+        self.chosen().everywhere.clone()
+    }
+
+    /// What a stream has.
+    pub fn of(&self, stream: &StreamId) -> Arc<Selection> {
+        let chosen = self.chosen();
+        chosen.by_stream.get(stream).unwrap_or(&chosen.everywhere).clone()
+    }
+
+    /// Number of the newest switch.
+    pub fn newest_generation(&self) -> u64 {
+        self.chosen().generation
+    }
+
+    /// Builds what a new stream begins with.
+    ///
+    /// # Errors
+    /// If it cannot be built or made ready.
+    pub fn begin(&self, stream: &StreamId) -> Result<Effect, SwitchError> {
+        build(&self.0.registry, &self.of(stream))
+    }
+
+    /// Switches every live stream, and what later ones begin with. Blocks while processors are built and warmed
+    /// up: call it on a thread that may.
+    ///
+    /// # Errors
+    /// [`SwitchError`]; nothing was changed then.
+    pub fn switch_all(&self, hub: &Hub, effect: &str, params: Params) -> Result<Arc<Selection>, SwitchError> {
+        let _one = lock(&self.0.switching);
+        let selection = self.select(effect, params)?;
+        let live: Vec<_> = hub.streams().into_iter().filter(|s| !s.pipeline().state().is_over()).collect();
+        // At least one is built even without a stream, so that a wrong parameter is an error at once.
+        let trial = build(&self.0.registry, &selection)?;
+        let mut ready = Vec::with_capacity(live.len());
+        for stream in live {
+            ready.push((stream, build(&self.0.registry, &selection)?));
+        }
+        {
+            let mut chosen = self.chosen();
+            chosen.everywhere = selection.clone();
+            chosen.by_stream.clear();
+        }
+        for (stream, effect) in ready {
+            stream.pipeline().swap().to(effect);
+        }
+        self.catch_up(hub);
+        drop(trial);
+        tracing::info!(effect = %selection.chain, generation = selection.generation, "effect switched");
+        Ok(selection)
+    }
+
+    /// Switches one stream; it keeps the effect until the next switch of it or of all. Blocks like
+    /// [`switch_all`](Self::switch_all).
+    ///
+    /// # Errors
+    /// [`SwitchError`]; nothing was changed then.
+    pub fn switch(
+        &self,
+        stream: &Stream,
+        effect: &str,
+        params: Params,
+    ) -> Result<Arc<Selection>, SwitchError> {
+        let _one = lock(&self.0.switching);
+        let selection = self.select(effect, params)?;
+        let effect = build(&self.0.registry, &selection)?;
+        self.chosen().by_stream.insert(stream.id().clone(), selection.clone());
+        stream.pipeline().swap().to(effect);
+        tracing::info!(stream = %stream.id(), effect = %selection.chain, generation = selection.generation, "effect switched");
+        Ok(selection)
+    }
+
+    /// Forgets what was chosen for streams that are no longer listed.
+    pub fn forget_absent(&self, hub: &Hub) {
+        self.chosen().by_stream.retain(|stream, _| hub.get(stream).is_some());
+    }
+
+    /// Switches streams that have an older effect than was chosen for them: a stream that begins while a switch is
+    /// going on may have been built with the effect from before. Called now and then by the owner.
+    pub fn reconcile(&self, hub: &Hub) {
+        let _one = lock(&self.0.switching);
+        self.catch_up(hub);
+    }
+
+    /// Whether [`reconcile`](Self::reconcile) has anything to do.
+    pub fn is_behind(&self, hub: &Hub) -> bool {
+        hub.streams().iter().any(|stream| self.lags(stream))
+    }
+
+    fn lags(&self, stream: &Stream) -> bool {
+        let active = stream.pipeline().swap().active().generation;
+        active < self.of(stream.id()).generation && !stream.pipeline().state().is_over()
+    }
+
+    fn catch_up(&self, hub: &Hub) {
+        for stream in hub.streams().into_iter().filter(|stream| self.lags(stream)) {
+            match build(&self.0.registry, &self.of(stream.id())) {
+                Ok(effect) => stream.pipeline().swap().to(effect),
+                Err(error) => tracing::warn!(stream = %stream.id(), %error, "a new stream keeps its effect"),
+            }
+        }
+    }
+
+    fn select(&self, effect: &str, params: Params) -> Result<Arc<Selection>, SwitchError> {
+        let chain = Chain::parse(effect, &self.0.registry)?;
+        let mut chosen = self.chosen();
+        chosen.generation += 1;
+        Ok(Arc::new(Selection { chain, params, generation: chosen.generation }))
+    }
+
+    fn chosen(&self) -> MutexGuard<'_, Chosen> {
+        lock(&self.0.chosen)
+    }
+}
+
+fn build(registry: &Registry, selection: &Selection) -> Result<Effect, SwitchError> {
+    let params: BTreeMap<&str, Options> =
+        selection.params.iter().map(|(n, o)| (n.as_str(), o.clone())).collect();
+    let processor = selection.chain.build(registry, &params)?;
+    let name = selection.chain.to_string();
+    Effect::prepare(name.clone(), selection.generation, processor)
+        .map_err(|source| SwitchError::WarmUp { effect: name, source })
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A parameter's value as JSON.
+pub(crate) fn to_json(value: &Value) -> serde_json::Value {
+    match value {
+        Value::Bool(v) => (*v).into(),
+        Value::Int(v) => (*v).into(),
+        Value::Float(v) => (*v).into(),
+        Value::Text(v) => v.as_str().into(),
+    }
+}
+
+/// A parameter's value from JSON; `None` for null, arrays, objects and numbers that no `i64` or `f64` holds.
+pub(crate) fn from_json(value: &serde_json::Value) -> Option<Value> {
+    match value {
+        serde_json::Value::Bool(v) => Some((*v).into()),
+        serde_json::Value::Number(v) => v.as_i64().map(Value::from).or_else(|| v.as_f64().map(Value::from)),
+        serde_json::Value::String(v) => Some(v.as_str().into()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

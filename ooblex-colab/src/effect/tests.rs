@@ -1,0 +1,177 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use ooblex_core::hub::{HubConfig, StreamFactory};
+use ooblex_core::{
+    FrameProcessor, FrameSink, KindSpec, ParamSpec, ParamType, PassThrough, ProcessContext, ProcessError,
+    StreamStats, Verdict,
+};
+
+use super::*;
+
+/// Can be made ready only so many times, over all instances.
+struct Scarce(Arc<AtomicUsize>);
+
+impl FrameProcessor for Scarce {
+    fn process(
+        &mut self,
+        _: &mut ooblex_core::Frame,
+        _: &mut ProcessContext<'_>,
+    ) -> Result<Verdict, ProcessError> {
+        Ok(Verdict::Emit)
+    }
+    fn warm_up(&mut self) -> Result<(), BoxError> {
+        let take = |n: usize| n.checked_sub(1);
+        self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).map_err(|_| "no memory left")?;
+        Ok(())
+    }
+}
+
+struct Plain(EffectControl);
+
+impl StreamFactory for Plain {
+    fn effect(&self, stream: &StreamId) -> Result<Effect, BoxError> {
+        Ok(self.0.begin(stream)?)
+    }
+    fn sinks(&self, _: &StreamId, _: &Arc<StreamStats>) -> Vec<Box<dyn FrameSink>> {
+        Vec::new()
+    }
+}
+
+/// Effects `none`, `step` with a parameter, and `scarce`, of which `supply` can be had.
+fn control(supply: usize) -> EffectControl {
+    let mut registry = Registry::new();
+    registry.add(KindSpec::new("none", ""), |_: &Options| Ok::<_, BoxError>(PassThrough));
+    let step = KindSpec::new("step", "").param(ParamSpec::new("size", ParamType::Int(1..=9), 3, ""));
+    registry.add(step, |_: &Options| Ok::<_, BoxError>(PassThrough));
+    let supply = Arc::new(AtomicUsize::new(supply));
+    registry.add(KindSpec::new("scarce", ""), move |_: &Options| Ok::<_, BoxError>(Scarce(supply.clone())));
+    EffectControl::new(registry, "none").expect("none")
+}
+
+fn id(name: &str) -> StreamId {
+    StreamId::new(name).expect("a good name")
+}
+
+fn hub(control: &EffectControl, names: &[&str]) -> (Hub, Vec<Arc<Stream>>) {
+    let hub = Hub::new(HubConfig::default(), Plain(control.clone()));
+    let streams = names.iter().map(|n| hub.publish(&id(n), "upload").expect("begins")).collect();
+    (hub, streams)
+}
+
+fn names(streams: &[Arc<Stream>]) -> Vec<String> {
+    streams.iter().map(|s| s.pipeline().swap().active().name).collect()
+}
+
+fn size(n: i64) -> Params {
+    [("step".to_owned(), Options::new().with("size", n))].into()
+}
+
+#[tokio::test]
+async fn a_switch_reaches_live_and_later_streams() {
+    let control = control(0);
+    let (hub, streams) = hub(&control, &["a", "b"]);
+    let selection = control.switch_all(&hub, "step+none", size(5)).expect("switches");
+    assert_eq!(selection.generation, 2);
+    assert_eq!(names(&streams), ["step|none", "step|none"]);
+    let later = hub.publish(&id("c"), "upload").expect("begins");
+    let active = later.pipeline().swap().active();
+    assert_eq!((active.name.as_str(), active.generation), ("step|none", 2));
+    assert_eq!(control.of(&id("c")).params, size(5));
+}
+
+#[tokio::test]
+async fn a_switch_that_fails_on_one_stream_changes_none() {
+    // Enough for the trial and two of three streams.
+    let control = control(3);
+    let (hub, streams) = hub(&control, &["a", "b", "c"]);
+    let error = control.switch_all(&hub, "scarce", Params::new()).map(|_| ()).expect_err("too few");
+    assert_eq!(error.to_string(), "scarce could not be made ready: no memory left");
+    assert_eq!(names(&streams), ["none", "none", "none"]);
+    assert_eq!(control.everywhere().chain.to_string(), "none");
+    let later = hub.publish(&id("d"), "upload").expect("begins");
+    assert_eq!(later.pipeline().swap().active().name, "none");
+}
+
+#[tokio::test]
+async fn wrong_parameters_are_refused_without_any_stream() {
+    let control = control(0);
+    let (hub, _) = hub(&control, &[]);
+    for (effect, params) in
+        [("step", size(10)), ("none", size(1)), ("nothing", Params::new()), ("", Params::new())]
+    {
+        assert!(control.switch_all(&hub, effect, params).is_err(), "{effect}");
+    }
+    assert_eq!(control.everywhere().generation, 1);
+    assert!(control.switch_all(&hub, "step", size(9)).is_ok());
+}
+
+#[tokio::test]
+async fn one_stream_may_differ_until_all_are_switched() {
+    let control = control(0);
+    let (hub, streams) = hub(&control, &["a", "b"]);
+    let first = control.switch(&streams[0], "step", size(2)).expect("switches").generation;
+    assert_eq!(names(&streams), ["step", "none"]);
+    assert_eq!(control.of(&id("a")).params, size(2));
+    control.forget_absent(&hub);
+    assert_eq!(control.of(&id("a")).chain.to_string(), "step", "a listed stream keeps its choice");
+    let second = control.switch_all(&hub, "none", Params::new()).expect("switches").generation;
+    assert!(second > first);
+    assert_eq!(names(&streams), ["none", "none"]);
+    assert_eq!(control.of(&id("a")).generation, second);
+}
+
+#[tokio::test]
+async fn choices_for_streams_that_are_gone_are_forgotten() {
+    let control = control(0);
+    let (_, streams) = hub(&control, &["a"]);
+    control.switch(&streams[0], "step", size(2)).expect("switches");
+    let empty = Hub::new(HubConfig::default(), Plain(control.clone()));
+    control.forget_absent(&empty);
+    assert_eq!(control.of(&id("a")).chain.to_string(), "none");
+}
+
+#[tokio::test]
+async fn a_stream_that_began_during_a_switch_follows() {
+    let control = control(0);
+    let (hub, _) = hub(&control, &[]);
+    let old = control.begin(&id("late")).expect("builds");
+    control.switch_all(&hub, "step", Params::new()).expect("switches");
+    let stream = hub.publish(&id("late"), "upload").expect("begins");
+    // As if the stream had been built before the switch and listed after it.
+    let before = Pipelines::outdated(&control, old);
+    assert!(control.is_behind(&before.0) && !control.is_behind(&hub));
+    control.reconcile(&before.0);
+    assert_eq!(before.1.pipeline().swap().active().name, "step");
+    assert_eq!(stream.pipeline().swap().active().name, "step");
+}
+
+/// A hub whose only stream has an effect from before.
+struct Pipelines;
+
+impl Pipelines {
+    fn outdated(control: &EffectControl, old: Effect) -> (Hub, Arc<Stream>) {
+        struct Old(Mutex<Option<Effect>>);
+        impl StreamFactory for Old {
+            fn effect(&self, _: &StreamId) -> Result<Effect, BoxError> {
+                lock(&self.0).take().ok_or_else(|| "used up".into())
+            }
+            fn sinks(&self, _: &StreamId, _: &Arc<StreamStats>) -> Vec<Box<dyn FrameSink>> {
+                Vec::new()
+            }
+        }
+        assert!(old.generation < control.newest_generation());
+        let hub = Hub::new(HubConfig::default(), Old(Mutex::new(Some(old))));
+        let stream = hub.publish(&id("late"), "upload").expect("begins");
+        (hub, stream)
+    }
+}
+
+#[test]
+fn parameters_survive_json() {
+    for json in
+        [serde_json::json!(5), serde_json::json!(0.25), serde_json::json!(true), serde_json::json!("text")]
+    {
+        assert_eq!(to_json(&from_json(&json).expect("a value")), json);
+    }
+    assert!(from_json(&serde_json::json!(null)).is_none() && from_json(&serde_json::json!([1])).is_none());
+}

@@ -1,0 +1,285 @@
+//! `/metrics` in the text format of Prometheus. `docs/METRICS.md` describes every series.
+
+use std::fmt::{Display, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use ooblex_core::hub::StreamState;
+use ooblex_core::{Counter, Histogram, StreamStats};
+use ooblex_mjpeg::MjpegCounters;
+
+use super::AppState;
+use super::table::ROUTES;
+use crate::cli::VERSION;
+use crate::process::Usage;
+
+/// Upper bounds of the buckets of latency, in seconds.
+const BOUNDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
+
+/// Requests by route. Paths that do not exist share one place, so the number of series is bounded.
+#[derive(Debug)]
+pub(super) struct Requests(Vec<RouteCount>);
+
+#[derive(Debug, Default)]
+struct RouteCount {
+    /// By hundreds of the status, 1xx to 5xx.
+    by_status: [Counter; 5],
+    time: Histogram,
+    in_flight: AtomicU64,
+}
+
+impl Requests {
+    pub(super) fn new() -> Self {
+        Self((0..=ROUTES.len()).map(|_| RouteCount::default()).collect())
+    }
+
+    fn place(&self, route: Option<usize>) -> &RouteCount {
+        // Invariant: there is one place more than there are routes.
+        &self.0[route.unwrap_or(ROUTES.len())]
+    }
+
+    pub(super) fn begin(&self, route: Option<usize>) {
+        self.place(route).in_flight.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a request whose response head is ready; `None` is a path that does not exist.
+    pub(super) fn end(&self, route: Option<usize>, status: Option<u16>, took: Duration) {
+        let place = self.place(route);
+        place.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if let Some(status) = status {
+            place.by_status[usize::from(status / 100).clamp(1, 5) - 1].increment();
+            place.time.record(took);
+        }
+    }
+}
+
+/// Writes families and samples.
+#[derive(Default)]
+struct Text(String);
+
+impl Text {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        self.0.push_str(name);
+        if !labels.is_empty() {
+            let escape = |v: &str| v.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            let all: Vec<_> = labels.iter().map(|(k, v)| format!("{k}=\"{}\"", escape(v))).collect();
+            let _ = write!(self.0, "{{{}}}", all.join(","));
+        }
+        let _ = writeln!(self.0, " {value}");
+    }
+
+    /// A family of one sample without labels.
+    fn single(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
+        self.family(name, kind, help);
+        self.sample(name, &[], value);
+    }
+
+    fn histogram(&mut self, name: &str, labels: &[(&str, &str)], histogram: &Histogram) {
+        let count = histogram.count();
+        for bound in BOUNDS {
+            let within = histogram.count_at_most(Duration::from_secs_f64(bound)).min(count);
+            let bound = bound.to_string();
+            self.sample(&format!("{name}_bucket"), &[labels, &[("le", &bound)]].concat(), within);
+        }
+        self.sample(&format!("{name}_bucket"), &[labels, &[("le", "+Inf")]].concat(), count);
+        self.sample(&format!("{name}_sum"), labels, histogram.sum().as_secs_f64());
+        self.sample(&format!("{name}_count"), labels, count);
+    }
+}
+
+/// Everything, as text.
+pub(super) fn render(app: &AppState) -> String {
+    let mut text = Text::default();
+    process(&mut text, app);
+    requests(&mut text, app.requests());
+    viewers(&mut text, app);
+    streams(&mut text, app);
+    text.0
+}
+
+fn process(text: &mut Text, app: &AppState) {
+    text.family("ooblex_build_info", "gauge", "Always 1; the version is a label.");
+    text.sample("ooblex_build_info", &[("version", VERSION)], 1);
+    text.single("ooblex_uptime_seconds", "gauge", "Time since the start.", app.uptime().as_secs_f64());
+    let usage = Usage::now();
+    if let Some(bytes) = usage.resident_bytes {
+        text.single("ooblex_process_resident_memory_bytes", "gauge", "Resident memory.", bytes);
+    }
+    if let Some(cpu) = usage.cpu {
+        let help = "User and system time of the process.";
+        text.single("ooblex_process_cpu_seconds_total", "counter", help, cpu.as_secs_f64());
+    }
+    if let Some(files) = usage.open_files {
+        text.single("ooblex_process_open_files", "gauge", "Open files and sockets.", files);
+    }
+    if let Some(threads) = usage.threads {
+        text.single("ooblex_process_threads", "gauge", "Threads.", threads);
+    }
+    text.single("ooblex_connections_open", "gauge", "Open connections of all kinds.", app.open_connections());
+}
+
+fn requests(text: &mut Text, requests: &Requests) {
+    const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+    let label = |place: usize| ROUTES.get(place).map_or(("any", "unknown"), |r| (r.method, r.path));
+    let used: Vec<_> = requests.0.iter().enumerate().filter(|(_, r)| r.time.count() > 0).collect();
+    let name = "ooblex_http_requests_total";
+    text.family(name, "counter", "Requests by route and class of status.");
+    for (place, count) in &used {
+        let (method, route) = label(*place);
+        for (class, counter) in CLASSES.iter().zip(&count.by_status).filter(|(_, c)| c.get() > 0) {
+            text.sample(name, &[("method", method), ("route", route), ("status", class)], counter.get());
+        }
+    }
+    let name = "ooblex_http_request_duration_seconds";
+    text.family(name, "histogram", "Time until the head of the response was ready.");
+    for (place, count) in &used {
+        let (method, route) = label(*place);
+        text.histogram(name, &[("method", method), ("route", route)], &count.time);
+    }
+    let in_flight: u64 = requests.0.iter().map(|r| r.in_flight.load(Ordering::Relaxed)).sum();
+    let help = "Requests whose response head is not ready yet.";
+    text.single("ooblex_http_requests_in_flight", "gauge", help, in_flight);
+}
+
+/// A count of the MJPEG side.
+type OfMjpeg = fn(&MjpegCounters) -> u64;
+
+const MJPEG_COUNTERS: [(&str, &str, OfMjpeg); 9] = [
+    ("ooblex_jpeg_encodes_total", "Pictures encoded for viewers and snapshots.", |c| c.encoded.get()),
+    ("ooblex_jpeg_passed_through_total", "Uploaded JPEGs passed on untouched.", |c| c.passed_through.get()),
+    ("ooblex_jpeg_encode_errors_total", "Pictures that could not be encoded.", |c| c.encode_errors.get()),
+    ("ooblex_mjpeg_parts_sent_total", "Pictures sent, all viewers together.", |c| c.parts_sent.get()),
+    ("ooblex_mjpeg_parts_skipped_total", "Pictures left out for slow viewers.", |c| c.parts_skipped.get()),
+    ("ooblex_mjpeg_sent_bytes_total", "Bytes sent to viewers.", |c| c.bytes_sent.get()),
+    ("ooblex_viewers_admitted_total", "Viewers that were admitted.", |c| c.viewers_admitted.get()),
+    ("ooblex_viewers_refused_total", "Viewers above the limit.", |c| c.viewers_refused.get()),
+    ("ooblex_viewers_stalled_total", "Viewers closed because they took nothing.", |c| {
+        c.viewers_stalled.get()
+    }),
+];
+
+fn viewers(text: &mut Text, app: &AppState) {
+    let mjpeg = app.mjpeg();
+    text.single("ooblex_viewers", "gauge", "Viewers of MJPEG streams.", mjpeg.total_viewers());
+    for (name, help, read) in MJPEG_COUNTERS {
+        text.single(name, "counter", help, read(mjpeg.counters()));
+    }
+}
+
+/// A number of one stream.
+type PerStream = fn(&StreamStats) -> u64;
+
+const STREAM_COUNTERS: [(&str, &str, PerStream); 10] = [
+    ("ooblex_frames_received_total", "Frames that arrived.", |s| s.received.get()),
+    ("ooblex_frames_processed_total", "Frames that left the last processor.", |s| s.processed.get()),
+    ("ooblex_process_errors_total", "Frames that a processor failed on.", |s| s.process_errors.get()),
+    ("ooblex_source_restarts_total", "Times a source was opened again.", |s| s.source_restarts.get()),
+    ("ooblex_decoded_full_total", "Whole pictures decoded.", |s| s.decoded_full.get()),
+    ("ooblex_decoded_luma_total", "Pictures of which luma alone was decoded.", |s| s.decoded_luma.get()),
+    ("ooblex_decoded_reduced_total", "Pictures decoded at a reduced size.", |s| s.decoded_reduced.get()),
+    ("ooblex_encoded_lost_total", "Compressed pictures whose pixels were changed.", |s| s.encoded_lost.get()),
+    ("ooblex_rgb_conversions_total", "Whole pictures converted from YUV to RGB.", |s| {
+        s.rgb_conversions.get()
+    }),
+    ("ooblex_device_transfers_total", "Whole pictures copied from a device.", |s| s.device_transfers.get()),
+];
+
+fn streams(text: &mut Text, app: &AppState) {
+    let streams = app.hub().streams();
+    let now = app.now();
+    let name = "ooblex_streams";
+    text.family(name, "gauge", "Streams by state.");
+    for state in [StreamState::Live, StreamState::Stalled, StreamState::Ended] {
+        let count = streams.iter().filter(|s| s.state(now) == state).count();
+        text.sample(name, &[("state", state.as_str())], count);
+    }
+    for (name, help, read) in STREAM_COUNTERS {
+        text.family(name, "counter", help);
+        for stream in &streams {
+            text.sample(name, &[("stream", stream.id().as_str())], read(stream.stats()));
+        }
+    }
+    let name = "ooblex_frames_dropped_total";
+    text.family(name, "counter", "Frames that were not shown, by reason.");
+    for stream in &streams {
+        for (reason, count) in stream.stats().dropped.iter() {
+            text.sample(name, &[("stream", stream.id().as_str()), ("reason", reason.as_str())], count);
+        }
+    }
+    let name = "ooblex_queue_frames";
+    text.family(name, "gauge", "Frames that wait in front of the processors.");
+    for stream in &streams {
+        let waiting = stream.pipeline().input().queue_counts().waiting;
+        text.sample(name, &[("stream", stream.id().as_str())], waiting);
+    }
+    let name = "ooblex_stream_viewers";
+    text.family(name, "gauge", "Viewers of one stream.");
+    for stream in &streams {
+        text.sample(name, &[("stream", stream.id().as_str())], app.mjpeg().viewers(stream.id()));
+    }
+    let name = "ooblex_frame_latency_seconds";
+    text.family(name, "histogram", "From the arrival of a frame to its leaving the last processor.");
+    for stream in &streams {
+        text.histogram(name, &[("stream", stream.id().as_str())], &stream.stats().latency);
+    }
+    let name = "ooblex_stage_latency_seconds";
+    text.family(name, "summary", "Time of the newest 256 frames in each stage.");
+    for stream in &streams {
+        for (stage, times) in stream.stats().stage_latency() {
+            let stage = stage.to_string();
+            for (quantile, time) in ["0.5", "0.99"].into_iter().zip(times) {
+                let labels = [("stream", stream.id().as_str()), ("stage", &stage), ("quantile", quantile)];
+                text.sample(name, &labels, time.as_secs_f64());
+            }
+        }
+    }
+    effects(text, app);
+}
+
+fn effects(text: &mut Text, app: &AppState) {
+    let name = "ooblex_effect_info";
+    text.family(name, "gauge", "Always 1; the effect of each stream is a label.");
+    for stream in app.hub().streams() {
+        let active = stream.pipeline().swap().active();
+        text.sample(name, &[("stream", stream.id().as_str()), ("effect", &active.name)], 1);
+    }
+    let help = "Number of the newest switch of an effect.";
+    text.single("ooblex_effect_generation", "gauge", help, app.effects().newest_generation());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_escaped() {
+        let mut text = Text::default();
+        text.sample("x", &[("a", "b\"c\\d\ne")], 1);
+        assert_eq!(text.0, "x{a=\"b\\\"c\\\\d\\ne\"} 1\n");
+    }
+
+    #[test]
+    fn buckets_are_cumulative_and_end_with_the_count() {
+        let histogram = Histogram::default();
+        for ms in [1, 20, 20, 7000] {
+            histogram.record(Duration::from_millis(ms));
+        }
+        let mut text = Text::default();
+        text.histogram("h", &[], &histogram);
+        let counts: Vec<u64> = text
+            .0
+            .lines()
+            .filter(|l| l.starts_with("h_bucket"))
+            .map(|l| l.rsplit(' ').next().expect("a value").parse().expect("a number"))
+            .collect();
+        assert!(counts.is_sorted(), "{counts:?}");
+        assert_eq!(counts.len(), BOUNDS.len() + 1);
+        assert_eq!(*counts.last().expect("+Inf"), 4);
+        assert!(text.0.contains("h_bucket{le=\"0.025\"} 3"), "{}", text.0);
+        assert!(text.0.contains("h_count 4"));
+    }
+}

@@ -1,0 +1,218 @@
+//! The routes: one table, one dispatcher, and the routers that answer.
+
+mod control;
+mod cors;
+mod metrics;
+mod openapi;
+mod page;
+mod problem;
+mod state;
+mod table;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, Method, StatusCode, header};
+use ooblex_core::hub::Hub;
+use ooblex_http::{ConnectionLimits, Problem};
+use ooblex_mjpeg::MjpegHub;
+use serde_json::{Value, json};
+use tower_service::Service;
+
+use self::cors::Policy;
+use self::metrics::Requests;
+use self::table::{By, ROUTES};
+use crate::config::{Config, UseGpu, nearest};
+use crate::effect::EffectControl;
+
+/// What handlers need. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct AppState(Arc<Shared>);
+
+struct Shared {
+    config: Config,
+    hub: Hub,
+    effects: EffectControl,
+    mjpeg: MjpegHub,
+    limits: ConnectionLimits,
+    requests: Requests,
+    started: Instant,
+}
+
+impl AppState {
+    pub(crate) fn new(
+        config: Config,
+        hub: Hub,
+        effects: EffectControl,
+        mjpeg: MjpegHub,
+        limits: ConnectionLimits,
+    ) -> Self {
+        let (requests, started) = (Requests::new(), Instant::now());
+        Self(Arc::new(Shared { config, hub, effects, mjpeg, limits, requests, started }))
+    }
+
+    pub(crate) fn hub(&self) -> &Hub {
+        &self.0.hub
+    }
+
+    pub(crate) fn effects(&self) -> &EffectControl {
+        &self.0.effects
+    }
+
+    pub(crate) fn mjpeg(&self) -> &MjpegHub {
+        &self.0.mjpeg
+    }
+
+    fn requests(&self) -> &Requests {
+        &self.0.requests
+    }
+
+    fn open_connections(&self) -> usize {
+        self.0.limits.open()
+    }
+
+    fn now(&self) -> Instant {
+        self.0.hub.config().clock.now()
+    }
+
+    fn uptime(&self) -> Duration {
+        self.0.started.elapsed()
+    }
+
+    /// What was asked for and what runs; the setting `required` does not get this far.
+    fn accelerator(&self) -> Value {
+        let reason = match self.0.config.use_gpu {
+            UseGpu::Off => "switched off by use_gpu",
+            _ => crate::NO_ACCELERATOR,
+        };
+        json!({"requested": self.0.config.use_gpu.as_str(), "ran": "cpu", "engine": null, "reason": reason})
+    }
+}
+
+/// Finds the operation of a request in the table, checks whether it may be done, has it done, and counts it.
+#[derive(Clone)]
+struct Dispatcher {
+    app: AppState,
+    policy: Policy,
+    own: Router,
+    ingest: Router,
+    mjpeg: Router,
+}
+
+/// All routes. `ingest` and `mjpeg` are asked for the operations that the table gives them, and for no others.
+pub(crate) fn router(app: AppState, ingest: Router, mjpeg: Router) -> Router {
+    let mut own = Router::new();
+    for route in ROUTES {
+        if let By::Own(methods) = route.by {
+            own = own.route(route.path, methods());
+        }
+    }
+    let policy = Policy::new(&app.0.config);
+    let dispatcher = Dispatcher { own: own.with_state(app.clone()), app, policy, ingest, mjpeg };
+    Router::new().fallback(move |request| {
+        let mut dispatcher = dispatcher.clone();
+        async move { dispatcher.serve(request).await }
+    })
+}
+
+impl Dispatcher {
+    async fn serve(&mut self, request: Request) -> Response {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let headers = request.headers().clone();
+        let found = table::find(&path);
+        let operation = found.as_ref().and_then(|f| f.operation(&method));
+        let mut counted = Counted::begin(&self.app, operation);
+        let mut response = match &found {
+            None => unknown(&path).into_response(),
+            Some(found) if method == Method::OPTIONS => self.options(&path, found, &request),
+            Some(found) => match operation {
+                None => not_allowed(&method, &path, found),
+                Some(index) => match self.policy.check(ROUTES[index].right, &headers) {
+                    Err(problem) => problem.into_response(),
+                    Ok(()) => self.run(index, request).await,
+                },
+            },
+        };
+        self.policy.decorate(&path, &method, &headers, response.headers_mut());
+        counted.status = Some(response.status().as_u16());
+        response
+    }
+
+    async fn run(&mut self, index: usize, request: Request) -> Response {
+        let router = match ROUTES[index].by {
+            By::Own(_) => &mut self.own,
+            By::Ingest => &mut self.ingest,
+            By::Mjpeg => &mut self.mjpeg,
+        };
+        let done: Result<Response, Infallible> = Service::call(router, request).await;
+        done.into_response()
+    }
+
+    fn options(&self, path: &str, found: &table::Found, request: &Request) -> Response {
+        let allow = found.allow();
+        let mut response = StatusCode::NO_CONTENT.into_response();
+        if let Err(problem) = self.policy.preflight(path, &allow, request.headers(), response.headers_mut()) {
+            return problem.into_response();
+        }
+        insert_allow(&mut response, &allow);
+        response
+    }
+}
+
+/// Counts a request when it is dropped, also if its connection went away before there was a response.
+struct Counted {
+    app: AppState,
+    route: Option<usize>,
+    began: Instant,
+    status: Option<u16>,
+}
+
+impl Counted {
+    fn begin(app: &AppState, route: Option<usize>) -> Self {
+        app.requests().begin(route);
+        Self { app: app.clone(), route, began: Instant::now(), status: None }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.app.requests().end(self.route, self.status, self.began.elapsed());
+    }
+}
+
+fn unknown(path: &str) -> Problem {
+    let hint = nearest(path, ROUTES.iter().map(|r| r.path))
+        .map_or(String::new(), |p| format!("; did you mean {p}?"));
+    let shown: String = path.chars().take(200).collect();
+    Problem::new(404, "unknown_route", format!("no route {shown}{hint}; /openapi.json lists them"))
+}
+
+fn not_allowed(method: &Method, path: &str, found: &table::Found) -> Response {
+    let allow = found.allow();
+    let problem =
+        Problem::new(405, "method_not_allowed", format!("{path} does not take {method}; it takes {allow}"));
+    let mut response = problem.field("method").value(method.as_str()).limit(allow.as_str()).into_response();
+    insert_allow(&mut response, &allow);
+    response
+}
+
+fn insert_allow(response: &mut Response, allow: &str) {
+    // Invariant: `allow` is made of method names.
+    if let Ok(allow) = HeaderValue::from_str(allow) {
+        response.headers_mut().insert(header::ALLOW, allow);
+    }
+}
+
+/// A response that nothing may keep.
+fn fresh(response: impl IntoResponse) -> Response {
+    let mut response = response.into_response();
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,217 @@
+//! What runs: health, status and streams.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::Response;
+use http::{HeaderValue, header};
+use ooblex_core::hub::{Stream, StreamState};
+use ooblex_core::pipeline::PipelineState;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::control::Ordered;
+use super::{AppState, fresh};
+use crate::cli::VERSION;
+use crate::effect::{Params, to_json};
+
+/// One stream as `/streams` shows it.
+#[derive(Debug, Serialize)]
+pub(super) struct StreamStatus {
+    id: String,
+    kind: &'static str,
+    state: &'static str,
+    effect: String,
+    viewers: usize,
+    width: u32,
+    height: u32,
+    fps_in: f64,
+    fps_out: f64,
+    dropped: BTreeMap<&'static str, u64>,
+    latency_ms: Quantiles,
+    whep_url: Option<String>,
+}
+
+/// One stream as `/status` shows it.
+#[derive(Debug, Serialize)]
+struct StreamDetail {
+    #[serde(flatten)]
+    status: StreamStatus,
+    received: u64,
+    processed: u64,
+    generation: u64,
+    params: Value,
+    failure: Option<String>,
+    stages: Vec<StageTime>,
+}
+
+/// Milliseconds that half and 99 % of the newest frames stay below; null before the first frame.
+#[derive(Debug, Serialize)]
+struct Quantiles {
+    p50: Option<f64>,
+    p99: Option<f64>,
+}
+
+/// Time in one stage, as [`Quantiles`].
+#[derive(Debug, Serialize)]
+struct StageTime {
+    stage: String,
+    #[serde(flatten)]
+    ms: Quantiles,
+}
+
+impl Quantiles {
+    fn of(times: Option<[Duration; 2]>) -> Self {
+        let ms = |t: Duration| (t.as_secs_f64() * 1e5).round() / 100.0;
+        Self { p50: times.map(|[p50, _]| ms(p50)), p99: times.map(|[_, p99]| ms(p99)) }
+    }
+}
+
+fn tenths(value: f64) -> f64 {
+    (value * 10.0).round() / 10.0
+}
+
+fn status_of(app: &AppState, stream: &Stream, now: Instant) -> StreamStatus {
+    let stats = stream.stats();
+    let (width, height) = stats.size();
+    StreamStatus {
+        id: stream.id().to_string(),
+        kind: stream.kind(),
+        state: stream.state(now).as_str(),
+        effect: stream.pipeline().swap().active().name,
+        viewers: app.mjpeg().viewers(stream.id()),
+        width,
+        height,
+        fps_in: tenths(stats.rate_in.per_second(now)),
+        fps_out: tenths(stats.rate_out.per_second(now)),
+        dropped: stats.dropped.iter().map(|(reason, n)| (reason.as_str(), n)).collect(),
+        latency_ms: Quantiles::of(stats.recent_latency.quantiles([0.5, 0.99])),
+        whep_url: None,
+    }
+}
+
+fn detail_of(app: &AppState, stream: &Stream, now: Instant) -> StreamDetail {
+    let active = stream.pipeline().swap().active();
+    let steps = &active.steps;
+    let name = |stage: ooblex_core::Stage| match stage {
+        // The step's own name says more than its number.
+        ooblex_core::Stage::Process(n) => {
+            steps.get(usize::from(n)).cloned().unwrap_or_else(|| stage.to_string())
+        }
+        other => other.to_string(),
+    };
+    let stages = stream.stats().stage_latency().into_iter();
+    StreamDetail {
+        status: status_of(app, stream, now),
+        received: stream.stats().received.get(),
+        processed: stream.stats().processed.get(),
+        generation: active.generation,
+        params: params(&app.effects().of(stream.id()).params),
+        failure: failure(stream),
+        stages: stages
+            .map(|(stage, times)| StageTime { stage: name(stage), ms: Quantiles::of(Some(times)) })
+            .collect(),
+    }
+}
+
+fn params(params: &Params) -> Value {
+    let of = |options: &ooblex_core::Options| -> serde_json::Map<String, Value> {
+        options.iter().map(|(name, value)| (name.to_owned(), to_json(value))).collect()
+    };
+    params
+        .iter()
+        .map(|(effect, options)| (effect.clone(), Value::Object(of(options))))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
+/// What is wrong with a stream, if anything.
+fn failure(stream: &Stream) -> Option<String> {
+    match stream.pipeline().state() {
+        PipelineState::Reconnecting { reason } => Some(format!("its source is away: {reason}")),
+        PipelineState::Failed { reason } => Some(format!("its source failed: {reason}")),
+        _ => stream.pipeline().swap().active().failure.map(|reason| format!("its effect failed: {reason}")),
+    }
+}
+
+/// `GET /streams`.
+pub(super) async fn streams(State(app): State<AppState>) -> Response {
+    let now = app.now();
+    let streams: Vec<_> = app.hub().streams().iter().map(|s| status_of(&app, s, now)).collect();
+    fresh(Json(streams))
+}
+
+/// Why the server is not entirely well; empty if it is.
+fn reasons(app: &AppState) -> Vec<String> {
+    let open = |s: &&std::sync::Arc<Stream>| s.state(app.now()) != StreamState::Ended;
+    let streams = app.hub().streams();
+    streams
+        .iter()
+        .filter(open)
+        .filter_map(|s| failure(s).map(|f| format!("stream {}: {f}", s.id())))
+        .collect()
+}
+
+/// `GET /health`.
+pub(super) async fn health(State(app): State<AppState>) -> Response {
+    let reasons = reasons(&app);
+    let streams = app.hub().streams();
+    let waiting: u64 = streams.iter().map(|s| s.pipeline().input().queue_counts().waiting).sum();
+    let accelerator = app.accelerator();
+    fresh(Json(Ordered(vec![
+        ("status", json!(if reasons.is_empty() { "healthy" } else { "degraded" })),
+        ("gpu_available", json!(false)),
+        ("gpu_name", Value::Null),
+        ("queue_size", json!(waiting)),
+        ("active_connections", json!(app.open_connections())),
+        ("version", json!(VERSION)),
+        ("reasons", json!(reasons)),
+        ("accelerator", accelerator),
+    ])))
+}
+
+/// `GET /status`.
+pub(super) async fn status(State(app): State<AppState>) -> Response {
+    let now = app.now();
+    let selection = app.effects().everywhere();
+    let newest = app.hub().newest();
+    let fps = newest.as_ref().map_or(0.0, |s| tenths(s.stats().rate_out.per_second(now)));
+    let streams: Vec<_> = app.hub().streams().iter().map(|s| detail_of(&app, s, now)).collect();
+    fresh(Json(Ordered(vec![
+        ("running", json!(true)),
+        ("effect", json!(selection.chain.to_string())),
+        ("fps", json!(fps)),
+        ("cuda_available", json!(false)),
+        ("mediapipe_available", json!(false)),
+        ("params", params(&selection.params)),
+        ("generation", json!(selection.generation)),
+        ("newest", json!(newest.map(|s| s.id().to_string()))),
+        ("uptime_seconds", json!(app.uptime().as_secs())),
+        ("viewers", json!(app.mjpeg().total_viewers())),
+        ("streams", json!(streams)),
+        ("transports", transports()),
+        ("tunnel", Value::Null),
+    ])))
+}
+
+/// Ways in and out, and why those that do not run do not.
+fn transports() -> Value {
+    const NOT_BUILT: &str = "this version has no WebRTC";
+    let of = |name: &str, path: &str, absent: Option<&str>| json!({"name": name, "path": path, "state": if absent.is_some() { "unavailable" } else { "running" }, "reason": absent});
+    json!([
+        of("upload", "/upload", None),
+        of("websocket_upload", "/ws/upload", None),
+        of("mjpeg", "/stream.mjpg", None),
+        of("snapshot", "/snapshot.jpg", None),
+        of("whip", "/whip", Some(NOT_BUILT)),
+        of("whep", "/whep", Some(NOT_BUILT)),
+    ])
+}
+
+/// `GET /metrics`.
+pub(super) async fn metrics(State(app): State<AppState>) -> Response {
+    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    fresh(([(header::CONTENT_TYPE, kind)], super::metrics::render(&app)))
+}

@@ -1,0 +1,429 @@
+use axum::body::{Body, to_bytes};
+use http::Request;
+use ooblex_core::Registry;
+use ooblex_core::hub::HubConfig;
+use ooblex_ingest::picture::PictureLimits;
+use ooblex_mjpeg::MjpegConfig;
+
+use super::*;
+use crate::cli::Arguments;
+use crate::config::load;
+use crate::graph::Graph;
+
+/// A server without sockets.
+struct Site {
+    router: Router,
+    app: AppState,
+}
+
+fn site_with(flags: &[&str]) -> Site {
+    let list = std::iter::once("--no-config").chain(flags.iter().copied()).map(Into::into);
+    let arguments = Arguments::parse(list).expect("good flags");
+    let config = load(&arguments, []).expect("a good configuration").config;
+    let mut registry = Registry::new();
+    ooblex_models::register(&mut registry);
+    let effects = EffectControl::new(registry, &config.model_name).expect("a good effect");
+    let mjpeg = MjpegHub::new(MjpegConfig::default()).expect("starts");
+    let hub = Hub::new(HubConfig::default(), Graph { effects: effects.clone(), mjpeg: mjpeg.clone() });
+    let ingest = ooblex_ingest::http::router(hub.clone(), PictureLimits::default());
+    let watching = ooblex_mjpeg::router(hub.clone(), mjpeg.clone());
+    let app = AppState::new(config, hub, effects, mjpeg, ConnectionLimits::default());
+    Site { router: router(app.clone(), ingest, watching), app }
+}
+
+fn site() -> Site {
+    site_with(&[])
+}
+
+impl Site {
+    async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> Response {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(body.into()).expect("a good request");
+        Service::call(&mut self.router.clone(), request).await.expect("answers")
+    }
+
+    async fn json(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+        read(self.ask(method, path, &[], body.to_owned()).await).await
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        let (status, value) = self.json("GET", path, "").await;
+        assert_eq!(status, 200, "{path}: {value}");
+        value
+    }
+
+    /// A request that must fail, with a problem document that agrees with the status.
+    async fn problem(&self, method: &str, path: &str, body: &str, status: u16, code: &str) -> Value {
+        let response = self.ask(method, path, &[], body.to_owned()).await;
+        assert_eq!(response.headers()["content-type"], "application/problem+json", "{method} {path} {body}");
+        let (found, problem) = read(response).await;
+        assert_eq!(
+            (found, problem["code"].as_str()),
+            (status, Some(code)),
+            "{method} {path} {body}: {problem}"
+        );
+        assert_eq!((&problem["type"], &problem["status"]), (&json!("about:blank"), &json!(status)));
+        assert!(problem["title"].is_string());
+        let detail = problem["detail"].as_str().expect("a sentence");
+        assert!(!detail.is_empty() && !detail.ends_with('.'), "{detail}");
+        problem
+    }
+}
+
+async fn read(response: Response) -> (u16, Value) {
+    let status = response.status().as_u16();
+    let body = to_bytes(response.into_body(), 1 << 24).await.expect("a body");
+    let value =
+        serde_json::from_slice(&body).unwrap_or_else(|_| String::from_utf8_lossy(&body).into_owned().into());
+    (status, value)
+}
+
+fn id(name: &str) -> ooblex_core::StreamId {
+    ooblex_core::StreamId::new(name).expect("a good name")
+}
+
+#[tokio::test]
+async fn what_is_described_is_served_and_what_is_served_is_described() {
+    let site = site();
+    let document = site.get("/openapi.json").await;
+    let paths = document["paths"].as_object().expect("paths");
+    let described: Vec<(String, String)> = paths
+        .iter()
+        .flat_map(|(path, methods)| {
+            methods.as_object().expect("methods").keys().map(move |m| (m.to_uppercase(), path.clone()))
+        })
+        .collect();
+    let served: Vec<(String, String)> =
+        ROUTES.iter().map(|r| (r.method.to_owned(), r.path.to_owned())).collect();
+    assert_eq!(described.len(), served.len());
+    assert!(served.iter().all(|s| described.contains(s)));
+    site.app.hub().publish(&id("cam"), "upload").expect("begins");
+    for (method, path) in described {
+        let path = path.replace("{name}", if path.starts_with("/set_effect") { "none" } else { "cam" });
+        // HEAD, because a stream never ends.
+        let asked = if method == "GET" && path.ends_with(".mjpg") { "HEAD" } else { &method };
+        let status = site.ask(asked, &path, &[], "").await.status().as_u16();
+        assert!(![404, 405, 500].contains(&status), "{method} {path}: {status}");
+        for other in ["GET", "POST", "PUT", "DELETE", "PATCH"] {
+            let found = table::find(&path).expect("in the table");
+            if found.methods.iter().all(|(m, _)| *m != other) {
+                let response = site.ask(other, &path, &[], "").await;
+                assert_eq!(response.status(), 405, "{other} {path}");
+                assert_eq!(response.headers()["allow"].to_str().expect("text"), found.allow());
+                let (_, problem) = read(response).await;
+                assert_eq!(problem["code"], "method_not_allowed");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn unknown_routes_are_problems_with_a_hint() {
+    let site = site();
+    let problem = site.problem("GET", "/heath", "", 404, "unknown_route").await;
+    assert!(problem["detail"].as_str().expect("text").contains("did you mean /health?"), "{problem}");
+    for path in ["/nothing", "/streams/", "/a/b/c", "/page/../secret", "/.mjpg"] {
+        site.problem("GET", path, "", 404, "unknown_route").await;
+        site.problem("POST", path, "", 404, "unknown_route").await;
+    }
+}
+
+#[tokio::test]
+async fn effects_are_listed_in_both_forms() {
+    let site = site();
+    let short = site.get("/effects").await;
+    let full = site.get("/effects?detail=full").await;
+    let full = full.as_array().expect("an array");
+    assert_eq!(short.as_object().expect("an object").len(), full.len());
+    let edges = full.iter().find(|e| e["name"] == "edge_detection").expect("edges");
+    assert_eq!(short["edge_detection"], edges["description"]);
+    assert!(edges["aliases"].as_array().expect("aliases").contains(&json!("EdgeOn")));
+    let low =
+        edges["parameters"].as_array().expect("parameters").iter().find(|p| p["name"] == "low").expect("low");
+    for key in ["type", "min", "max", "default", "unit"] {
+        assert!(low.get(key).is_some(), "{low} has no {key}");
+    }
+    site.problem("GET", "/effects?detail=ful", "", 422, "unknown_detail").await;
+}
+
+#[tokio::test]
+async fn switching_answers_with_the_canonical_chain() {
+    let site = site();
+    let (status, answer) = site
+        .json("POST", "/effect", r#"{"effect":"blur + EdgeOn","params":{"edge_detection":{"low":50}}}"#)
+        .await;
+    assert_eq!(
+        (status, answer),
+        (200, json!({"stream": null, "effect": "blur|edge_detection", "generation": 2}))
+    );
+    let status = site.get("/status").await;
+    assert_eq!(
+        (&status["effect"], &status["params"]["edge_detection"]["low"]),
+        (&json!("blur|edge_detection"), &json!(50))
+    );
+    site.app.hub().publish(&id("cam"), "upload").expect("begins");
+    let (_, answer) = site.json("POST", "/streams/cam/effect", r#"{"model_name":"sepia"}"#).await;
+    assert_eq!(answer, json!({"stream": "cam", "effect": "sepia", "generation": 3}));
+    assert_eq!(site.get("/streams").await[0]["effect"], "sepia");
+    assert_eq!(site.get("/set_effect/mirror%7Cinvert").await, json!({"effect": "mirror|invert"}));
+    assert_eq!(site.get("/streams").await[0]["effect"], "mirror|invert");
+}
+
+#[tokio::test]
+async fn every_mistake_in_a_switch_has_its_problem() {
+    let site = site();
+    let known = site.problem("POST", "/effect", r#"{"effect":"seppia"}"#, 404, "unknown_effect").await;
+    assert!(known["known"].as_array().expect("names").contains(&json!("sepia")), "{known}");
+    assert_eq!((&known["field"], &known["value"]), (&json!("effect"), &json!("seppia")));
+    let known = site.problem("GET", "/set_effect/nothing", "", 404, "unknown_effect").await;
+    assert!(known["known"].as_array().expect("names").len() > 10);
+    let range = site
+        .problem(
+            "POST",
+            "/effect",
+            r#"{"effect":"edge_detection","params":{"edge_detection":{"low":-1}}}"#,
+            422,
+            "parameter_out_of_range",
+        )
+        .await;
+    assert_eq!(range["field"], "params.edge_detection.low");
+    assert_eq!(range["value"], -1);
+    assert!(range["limit"].is_string(), "{range}");
+    for (body, status, code) in [
+        ("", 400, "empty_body"),
+        ("{", 400, "malformed_json"),
+        ("[]", 400, "wrong_type"),
+        ("{}", 400, "missing_key"),
+        (r#"{"effect":5}"#, 400, "wrong_type"),
+        (r#"{"effect":"none","efect":1}"#, 400, "unknown_key"),
+        (r#"{"effect":"none","model":"blur"}"#, 400, "duplicate_key"),
+        (r#"{"effect":"none","params":[]}"#, 400, "wrong_type"),
+        (r#"{"effect":"blur","params":{"blur":5}}"#, 400, "wrong_type"),
+        (r#"{"effect":"blur","params":{"blur":{"strength":null}}}"#, 422, "parameter_type"),
+        (r#"{"effect":"blur","params":{"blur":{"strength":"much"}}}"#, 422, "parameter_type"),
+        (r#"{"effect":"blur","params":{"blur":{"strenght":5}}}"#, 422, "unknown_parameter"),
+        (r#"{"effect":"blur","params":{"sepia":{}}}"#, 422, "parameter_not_in_chain"),
+        (r#"{"effect":"blur","params":{"bluur":{}}}"#, 404, "unknown_effect"),
+        (r#"{"effect":""}"#, 422, "bad_chain"),
+        (r#"{"effect":"blur||sepia"}"#, 422, "bad_chain"),
+        (r#"{"effect":"blur blur blur blur blur blur blur blur blur"}"#, 422, "chain_too_long"),
+    ] {
+        site.problem("POST", "/effect", body, status, code).await;
+    }
+    site.problem("POST", "/streams/cam/effect", "[]", 400, "wrong_type").await;
+    let absent =
+        site.problem("POST", "/streams/cam/effect", r#"{"effect":"none"}"#, 404, "unknown_stream").await;
+    assert_eq!(absent["value"], "cam");
+    site.problem("POST", "/effect", &" ".repeat(70_000), 413, "body_too_large").await;
+    site.problem("POST", "/streams/a.b/effect", r#"{"effect":"none"}"#, 400, "bad_name").await;
+    site.problem("POST", "/streams/stream/effect", r#"{"effect":"none"}"#, 400, "bad_name").await;
+    site.problem("POST", "/streams/%FF/effect", r#"{"effect":"none"}"#, 400, "bad_name").await;
+    site.problem("GET", "/set_effect/%FF", "", 400, "bad_name").await;
+    assert_eq!(site.get("/status").await["generation"], 1, "nothing was switched");
+}
+
+#[tokio::test]
+async fn other_sites_cannot_switch_or_publish() {
+    let site = site_with(&["--cors-origins", "https://ok.example"]);
+    let foreign = [("host", "localhost:8081"), ("origin", "https://evil.example")];
+    for (method, path) in
+        [("GET", "/set_effect/sepia"), ("POST", "/effect"), ("POST", "/upload"), ("GET", "/ws/upload")]
+    {
+        let response = site.ask(method, path, &foreign, r#"{"effect":"sepia"}"#).await;
+        assert_eq!(response.status(), 403, "{method} {path}");
+        assert!(response.headers().get("access-control-allow-origin").is_none());
+        let (_, problem) = read(response).await;
+        assert_eq!(
+            (&problem["code"], &problem["value"]),
+            (&json!("cross_site"), &json!("https://evil.example"))
+        );
+    }
+    let image = [("sec-fetch-site", "cross-site"), ("sec-fetch-dest", "image")];
+    assert_eq!(site.ask("GET", "/set_effect/sepia", &image, "").await.status(), 403);
+    let listed =
+        [("host", "localhost:8081"), ("origin", "https://ok.example"), ("sec-fetch-site", "cross-site")];
+    let response = site.ask("POST", "/effect", &listed, r#"{"effect":"sepia"}"#).await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["access-control-allow-origin"], "https://ok.example");
+    assert_eq!(response.headers()["vary"], "Origin");
+    assert_eq!(site.get("/status").await["effect"], "sepia");
+}
+
+#[tokio::test]
+async fn preflights_and_options() {
+    let site = site_with(&["--cors-origins", "https://ok.example"]);
+    let ask = |origin| [("origin", origin), ("access-control-request-method", "POST")];
+    let response = site.ask("OPTIONS", "/effect", &ask("https://ok.example"), "").await;
+    assert_eq!(response.status(), 204);
+    assert_eq!(response.headers()["access-control-allow-origin"], "https://ok.example");
+    let response = site.ask("OPTIONS", "/effect", &ask("https://evil.example"), "").await;
+    assert_eq!(response.status(), 403);
+    let response = site.ask("OPTIONS", "/effect", &[], "").await;
+    assert_eq!(
+        (response.status().as_u16(), response.headers()["allow"].to_str().expect("text")),
+        (204, "POST, OPTIONS")
+    );
+}
+
+#[tokio::test]
+async fn health_has_the_fields_of_the_plan_and_honest_more() {
+    let health = site_with(&["--use-gpu", "off"]).get("/health").await;
+    let keys: Vec<&str> = health.as_object().expect("an object").keys().map(String::as_str).collect();
+    for key in [
+        "status",
+        "gpu_available",
+        "gpu_name",
+        "queue_size",
+        "active_connections",
+        "version",
+        "reasons",
+        "accelerator",
+    ] {
+        assert!(keys.contains(&key), "{key}: {health}");
+    }
+    assert_eq!(keys.len(), 8);
+    assert_eq!(
+        (&health["status"], &health["gpu_available"], &health["gpu_name"]),
+        (&json!("healthy"), &json!(false), &Value::Null)
+    );
+    assert_eq!(
+        (&health["accelerator"]["requested"], &health["accelerator"]["ran"]),
+        (&json!("off"), &json!("cpu"))
+    );
+}
+
+#[tokio::test]
+async fn a_failed_effect_degrades_health_and_says_why() {
+    use ooblex_core::{Frame, FrameProcessor, Image, Picture, ProcessContext, ProcessError, Verdict};
+    struct Broken;
+    impl FrameProcessor for Broken {
+        fn process(&mut self, _: &mut Frame, _: &mut ProcessContext<'_>) -> Result<Verdict, ProcessError> {
+            Err(ProcessError::Fatal("out of luck".into()))
+        }
+    }
+    let site = site();
+    let stream = site.app.hub().publish(&id("cam"), "upload").expect("begins");
+    let effect = ooblex_core::pipeline::Effect::prepare("broken", 9, Box::new(Broken)).expect("prepares");
+    stream.pipeline().swap().to(effect);
+    let pool = stream.pool().clone();
+    let picture = Picture::new(Image::black(32, 32, &pool).expect("an image"), pool);
+    stream.push(picture, None, None).expect("takes it");
+    let health = loop {
+        let health = site.get("/health").await;
+        if health["status"] == "degraded" {
+            break health;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    };
+    let reason = health["reasons"][0].as_str().expect("a reason");
+    assert!(
+        reason.starts_with("stream cam: its effect failed: ") && reason.contains("out of luck"),
+        "{reason}"
+    );
+}
+
+#[tokio::test]
+async fn streams_have_exactly_the_fields_of_the_contract() {
+    let site = site();
+    assert_eq!(site.get("/streams").await, json!([]));
+    site.app.hub().publish(&id("cam"), "upload").expect("begins");
+    let streams = site.get("/streams").await;
+    let expected = json!([{
+        "id": "cam", "kind": "upload", "state": "live", "effect": "none", "viewers": 0, "width": 0, "height": 0,
+        "fps_in": 0.0, "fps_out": 0.0, "dropped": {}, "latency_ms": {"p50": null, "p99": null}, "whep_url": null
+    }]);
+    assert_eq!(streams, expected);
+    let status = site.get("/status").await;
+    for (key, value) in [
+        ("running", json!(true)),
+        ("effect", json!("none")),
+        ("fps", json!(0.0)),
+        ("cuda_available", json!(false)),
+        ("mediapipe_available", json!(false)),
+        ("tunnel", Value::Null),
+    ] {
+        assert_eq!(status[key], value, "{key}");
+    }
+    assert_eq!(status["streams"][0]["id"], "cam");
+    let transports = status["transports"].as_array().expect("transports");
+    assert!(transports.iter().all(|t| (t["state"] == "running") == t["reason"].is_null()), "{status}");
+}
+
+#[tokio::test]
+async fn metrics_are_well_formed_and_documented() {
+    let site = site();
+    site.app.hub().publish(&id("cam"), "upload").expect("begins");
+    site.ask("GET", "/health", &[], "").await;
+    site.ask("GET", "/nothing", &[], "").await;
+    let response = site.ask("GET", "/metrics", &[], "").await;
+    assert_eq!(response.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    let (_, text) = read(response).await;
+    let text = text.as_str().expect("text");
+    let document = include_str!("../../../docs/METRICS.md");
+    let mut families = Vec::new();
+    for line in text.lines() {
+        match line.strip_prefix("# TYPE ") {
+            Some(family) => {
+                let name = family.split(' ').next().expect("a name");
+                assert!(name.starts_with("ooblex_"), "{name}");
+                assert!(!families.contains(&name), "{name} twice");
+                assert!(document.contains(&format!("`{name}`")), "{name} is not in docs/METRICS.md");
+                families.push(name);
+            }
+            None if line.starts_with('#') => {}
+            None => {
+                let (name, value) = line.rsplit_once(' ').expect("a value");
+                value.parse::<f64>().unwrap_or_else(|e| panic!("{line}: {e}"));
+                let name = name.split('{').next().expect("a name");
+                let family = families.last().expect("a family first");
+                assert!(name.starts_with(family), "{name} stands under {family}");
+            }
+        }
+    }
+    for sample in [
+        "ooblex_http_requests_total{method=\"GET\",route=\"/health\",status=\"2xx\"} 1",
+        "ooblex_http_requests_total{method=\"any\",route=\"unknown\",status=\"4xx\"} 1",
+        "ooblex_frames_received_total{stream=\"cam\"} 0",
+        "ooblex_streams{state=\"live\"} 1",
+        "ooblex_http_requests_in_flight 1",
+    ] {
+        assert!(text.lines().any(|l| l == sample), "{sample}\n{text}");
+    }
+    for name in document
+        .split('`')
+        .filter(|word| word.len() > 7 && word.starts_with("ooblex_") && !word.contains('{'))
+    {
+        assert!(families.contains(&name), "docs/METRICS.md names {name}, which is not there");
+    }
+}
+
+#[tokio::test]
+async fn the_page_is_served_with_its_policy() {
+    let site = site();
+    for route in ROUTES.iter().filter(|r| r.path == "/" || r.path.starts_with("/page/")) {
+        let response = site.ask("GET", route.path, &[], "").await;
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], route.gives, "{}", route.path);
+        assert_eq!(response.headers()["x-content-type-options"], "nosniff");
+        let policy = response.headers()["content-security-policy"].to_str().expect("text");
+        assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+        let head = site.ask("HEAD", route.path, &[], "").await;
+        assert_eq!(head.status(), 200);
+    }
+    let (_, page) = read(site.ask("GET", "/", &[], "").await).await;
+    let page = page.as_str().expect("text");
+    for (from, _) in page.match_indices("page/") {
+        let file: String = page[from..].chars().take_while(|c| *c != '"').collect();
+        assert!(ROUTES.iter().any(|r| r.path == format!("/{file}")), "{file} is not served");
+    }
+    assert!(!page.contains("http://") && !page.contains("https://"), "nothing comes from elsewhere");
+}

@@ -1,0 +1,251 @@
+//! The running server: starting, listening, sweeping and stopping in order.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use ooblex_core::Registry;
+use ooblex_core::hub::{Hub, HubConfig};
+use ooblex_http::{ConnectionLimits, ServeConfig, Served};
+use ooblex_ingest::picture::PictureLimits;
+use ooblex_mjpeg::{MjpegConfig, MjpegHub};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::config::{Config, UseGpu};
+use crate::effect::{EffectControl, SwitchError};
+use crate::graph::Graph;
+use crate::routes::{self, AppState};
+use crate::sources::{self, AttachError};
+
+/// How often silent streams are looked for.
+const SWEEP: Duration = Duration::from_millis(500);
+/// How long streams have to finish; the rest of a stop is for connections.
+const STREAMS_STOP: Duration = Duration::from_secs(2);
+const CONNECTIONS_STOP: Duration = Duration::from_secs(2);
+/// How often it is looked whether the last viewers have gone.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// Connections beside those of viewers: API calls, uploads, browsers that keep some open.
+const SPARE_CONNECTIONS: usize = 512;
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A port cannot be listened on.
+    #[error("{}", listen_error(.setting, .address, .source))]
+    Listen {
+        /// The setting that gave the port.
+        setting: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The setting `use_gpu` requires an accelerator.
+    #[error("use_gpu is required, but {}; set it to auto or off", crate::NO_ACCELERATOR)]
+    NoAccelerator,
+    /// The effect to begin with is wrong.
+    #[error("model_name: {0}")]
+    Effect(#[from] SwitchError),
+    /// A source cannot be opened.
+    #[error(transparent)]
+    Source(#[from] AttachError),
+    /// The system refused a thread or a timer.
+    #[error("cannot start: {0}")]
+    Io(#[from] io::Error),
+}
+
+fn listen_error(setting: &str, address: &SocketAddr, source: &io::Error) -> String {
+    let flag = setting.replace('_', "-");
+    let fix = match source.kind() {
+        io::ErrorKind::AddrInUse => format!("choose another by --{flag} N, or any free one by --{flag} 0"),
+        io::ErrorKind::PermissionDenied => format!("choose one above 1023 by --{flag} N"),
+        io::ErrorKind::AddrNotAvailable => {
+            "this machine has no such address; choose another by --bind".into()
+        }
+        _ => format!("choose another by --{flag} N, or another address by --bind"),
+    };
+    let reason =
+        if source.kind() == io::ErrorKind::AddrInUse { "it is in use".into() } else { source.to_string() };
+    format!("cannot listen on port {} of {}: {reason}; {fix}", address.port(), address.ip())
+}
+
+/// A running server. Dropping it stops accepting connections, without waiting for anything.
+pub struct Server {
+    addresses: Vec<SocketAddr>,
+    app: AppState,
+    stop: watch::Sender<bool>,
+    listeners: Vec<JoinHandle<Served>>,
+    sweeper: JoinHandle<()>,
+}
+
+/// What was still busy when a stop ran out of time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Left {
+    /// Stages of streams.
+    pub stages: Vec<String>,
+    /// Connections.
+    pub connections: usize,
+}
+
+impl Left {
+    /// Whether everything finished in time.
+    pub fn is_empty(&self) -> bool {
+        self.stages.is_empty() && self.connections == 0
+    }
+}
+
+impl Server {
+    /// Starts a server on the current runtime. When this returns, it can be connected to.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running then.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    pub async fn start(config: Config, registry: Registry) -> Result<Self, StartError> {
+        if config.use_gpu == UseGpu::Required {
+            return Err(StartError::NoAccelerator);
+        }
+        let effects = EffectControl::new(registry, &config.model_name)?;
+        let sockets = listen(&config).await?;
+        if let Err(error) = ooblex_http::raise_file_limit() {
+            tracing::warn!(%error, "the limit on open files stays as it is");
+        }
+        let mjpeg = MjpegHub::new(mjpeg_config(&config))?;
+        let graph = Graph { effects: effects.clone(), mjpeg: mjpeg.clone() };
+        let hub = Hub::new(hub_config(&config), graph);
+        let pictures = PictureLimits { max_bytes: config.max_body_bytes, max_pixels: config.max_pixels };
+        attach_sources(&hub, &config, pictures).await?;
+        let limits =
+            ConnectionLimits::new(config.max_viewers + SPARE_CONNECTIONS, config.max_connections_per_address);
+        let ingest = ooblex_ingest::http::router(hub.clone(), pictures);
+        let watching = ooblex_mjpeg::router(hub.clone(), mjpeg.clone());
+        let app = AppState::new(config, hub.clone(), effects.clone(), mjpeg, limits.clone());
+        let router = routes::router(app.clone(), ingest, watching);
+        let stop = watch::Sender::new(false);
+        let mut addresses = Vec::new();
+        let mut listeners = Vec::new();
+        for socket in sockets {
+            addresses.push(socket.local_addr()?);
+            let mut serving = ServeConfig::default();
+            serving.limits = limits.clone();
+            serving.shutdown_timeout = CONNECTIONS_STOP;
+            let mut stopping = stop.subscribe();
+            let shutdown = async move {
+                // An error means that the server was dropped: the same.
+                let _ = stopping.wait_for(|stop| *stop).await;
+            };
+            listeners.push(tokio::spawn(ooblex_http::serve(socket, router.clone(), serving, shutdown)));
+        }
+        let sweeper = tokio::spawn(sweep(hub, effects));
+        Ok(Self { addresses, app, stop, listeners, sweeper })
+    }
+
+    /// The addresses it listens on, that of `mjpeg_port` first.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Where a browser on this machine finds the page: `http://127.0.0.1:8081/`.
+    pub fn url(&self) -> String {
+        self.addresses.first().map(|a| url_of(*a)).unwrap_or_default()
+    }
+
+    /// Its streams.
+    pub fn hub(&self) -> &Hub {
+        self.app.hub()
+    }
+
+    /// Its effects.
+    pub fn effects(&self) -> &EffectControl {
+        self.app.effects()
+    }
+
+    /// Stops: accepts no more connections, ends every stream (viewers get the closing boundary), and lets
+    /// connections finish. Takes at most about four seconds; tells what was still busy then.
+    pub async fn stop(mut self) -> Left {
+        self.stop.send_replace(true);
+        self.sweeper.abort();
+        let late = self.app.hub().shutdown(STREAMS_STOP).await.err();
+        let mjpeg = self.app.mjpeg();
+        mjpeg.shutdown(CONNECTIONS_STOP);
+        let mut left = Left { stages: late.map(|l| l.stages).unwrap_or_default(), connections: 0 };
+        for listener in self.listeners.drain(..) {
+            left.connections += listener.await.map_or(0, |served| served.aborted);
+        }
+        // Viewers are served by a thread of their own.
+        let until = Instant::now() + CONNECTIONS_STOP;
+        while mjpeg.total_viewers() > 0 && Instant::now() < until {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        left
+    }
+}
+
+/// The URL of an address; one that stands for all addresses is shown as this machine's own.
+pub(crate) fn url_of(address: SocketAddr) -> String {
+    match address.ip() {
+        ip if ip.is_unspecified() => format!("http://localhost:{}/", address.port()),
+        _ => format!("http://{address}/"),
+    }
+}
+
+async fn listen(config: &Config) -> Result<Vec<TcpListener>, StartError> {
+    let mut sockets = Vec::new();
+    let ports = [("mjpeg_port", Some(config.mjpeg_port)), ("webrtc_port", config.webrtc_port)];
+    for (setting, port) in ports.into_iter().filter_map(|(s, p)| p.map(|p| (s, p))) {
+        let address = SocketAddr::new(config.bind, port);
+        let bound = TcpListener::bind(address).await;
+        sockets.push(bound.map_err(|source| StartError::Listen { setting, address, source })?);
+    }
+    Ok(sockets)
+}
+
+fn hub_config(config: &Config) -> HubConfig {
+    let mut hub = HubConfig::default();
+    hub.max_streams = config.max_streams;
+    hub.idle_after = config.stream_idle_timeout;
+    hub.target_fps = config.target_fps;
+    hub.sample_every = config.sample_every;
+    hub.pooled_frames = config.frame_queue_size;
+    hub
+}
+
+fn mjpeg_config(config: &Config) -> MjpegConfig {
+    let mut mjpeg = MjpegConfig::default();
+    mjpeg.quality = config.jpeg_quality;
+    mjpeg.max_viewers = config.max_viewers;
+    mjpeg
+}
+
+/// Opens files on a thread that may block.
+async fn attach_sources(hub: &Hub, config: &Config, limits: PictureLimits) -> Result<(), StartError> {
+    let (hub, specs, demo) = (hub.clone(), config.source.clone(), config.demo);
+    let task = tokio::task::spawn_blocking(move || {
+        if demo {
+            sources::attach_demo(&hub)?;
+        }
+        specs.iter().try_for_each(|spec| sources::attach(&hub, spec, limits))
+    });
+    Ok(task.await.map_err(io::Error::other)??)
+}
+
+/// Ends silent streams, forgets old ones, and keeps effects in step.
+async fn sweep(hub: Hub, effects: EffectControl) {
+    let mut ticks = tokio::time::interval(SWEEP);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        hub.sweep(Instant::now());
+        effects.forget_absent(&hub);
+        if effects.is_behind(&hub) {
+            let (hub, effects) = (hub.clone(), effects.clone());
+            let _ = tokio::task::spawn_blocking(move || effects.reconcile(&hub)).await;
+        }
+    }
+}
