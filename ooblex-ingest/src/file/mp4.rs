@@ -19,6 +19,46 @@ const MAX_SAMPLE_BYTES: u64 = 64 << 20;
 /// Enough for days of video; a bound on the memory of the index.
 const MAX_SAMPLES: usize = 16 << 20;
 
+/// Reading an index takes no more than each byte of the file once, and this.
+const INDEX_SLACK: u64 = 1 << 20;
+/// What a read or a seek costs at least.
+const MIN_COST: u64 = 64;
+
+/// A file that may be read for so many bytes only: `re_mp4` follows the box sizes of a damaged file in circles.
+struct Guarded<'a> {
+    file: &'a mut BufReader<File>,
+    budget: u64,
+}
+
+impl Guarded<'_> {
+    fn pay(&mut self, bytes: u64) -> std::io::Result<()> {
+        let rest = self.budget.checked_sub(bytes.max(MIN_COST));
+        self.budget = rest.ok_or_else(|| std::io::Error::other("the index leads in circles"))?;
+        Ok(())
+    }
+}
+
+impl Read for Guarded<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let got = self.file.read(buffer)?;
+        self.pay(got as u64).map(|()| got)
+    }
+}
+
+impl Seek for Guarded<'_> {
+    fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
+        // The position alone is asked for often and costs nothing.
+        if to != SeekFrom::Current(0) {
+            self.pay(0)?;
+        }
+        self.file.seek(to)
+    }
+
+    fn stream_position(&mut self) -> std::io::Result<u64> {
+        self.file.stream_position()
+    }
+}
+
 pub(super) struct Mp4Reader {
     file: BufReader<File>,
     clip: Clip,
@@ -51,8 +91,10 @@ impl Mp4Reader {
     pub(super) fn open(path: &Path, pool: BufferPool) -> Result<Self, BoxError> {
         let mut file = BufReader::new(File::open(path)?);
         let bytes = file.get_ref().metadata()?.len();
+        let budget = bytes.saturating_add(INDEX_SLACK);
+        let guarded = Guarded { file: &mut file, budget };
         // `re_mp4` indexes tables of a damaged file without checking and may panic; nothing of it survives that.
-        let parsed = catch_unwind(AssertUnwindSafe(|| Mp4::read(&mut file, bytes)));
+        let parsed = catch_unwind(AssertUnwindSafe(|| Mp4::read(guarded, bytes)));
         let mp4 =
             parsed.map_err(|_| "the MP4 index is damaged")?.map_err(|e| format!("not a sound MP4: {e}"))?;
         let clip = Clip::new(&mp4, bytes)?;

@@ -20,23 +20,28 @@
 //! | 48 | timecode: milliseconds since 1970-01-01 UTC |
 //! | 32 | CRC-32 (as in zlib) of the ten bytes before it |
 //!
-//! To read it, take the mean luma of the middle half of each cell both ways. In each row, white is the mean of
-//! columns 0 and 31 and black that of columns 1 and 30; white must be at least 64 levels above black. A data cell is
-//! a 1 if it is above the middle between them. The numbers count only if the checksum fits: a damaged mark reads as
-//! nothing, never as a wrong number. This survives JPEG at quality 50, 4:2:0 and scaling to half, from 160x120 up.
+//! To read it, take the mean luma of the middle half of each cell both ways, samples at its edges weighted by the
+//! part of them that lies inside. In each row, white is the mean of columns 0 and 31 and black that of columns 1 and
+//! 30; white must be at least 64 levels above black. A data cell is a 1 if it is above the middle between them. The
+//! numbers count only if the checksum fits: a damaged mark reads as nothing, never as a wrong number. This survives
+//! JPEG at quality 50, 4:2:0 and scaling to half, from 160x120 up.
 //!
 //! In Python, `y` being the luma plane as an array:
 //!
 //! ```python
 //! import zlib
+//! import numpy as np
+//!
+//! def weights(length, cell, cells):
+//!     n, start, end = np.arange(length), length * (cell + .25) / cells, length * (cell + .75) / cells
+//!     overlap = np.clip(np.minimum(n + 1, end) - np.maximum(n, start), 0, None)
+//!     return overlap / overlap.sum()
+//!
 //! def read_mark(y):
-//!     h, w = y.shape
+//!     columns = np.stack([weights(y.shape[1], c, 32) for c in range(32)])
+//!     rows = np.stack([weights(y.shape[0], r, 24) for r in range(20, 24)])
 //!     bits = ""
-//!     for r in range(4):
-//!         top, side = h * (20 + r) / 24, h / 24
-//!         cells = [y[round(top + side / 4):max(round(top + side * 3 / 4), round(top + side / 4) + 1),
-//!                    round(w * (c + .25) / 32):max(round(w * (c + .75) / 32), round(w * (c + .25) / 32) + 1)].mean()
-//!                  for c in range(32)]
+//!     for cells in rows @ y @ columns.T:
 //!         white, black = (cells[0] + cells[31]) / 2, (cells[1] + cells[30]) / 2
 //!         if white - black < 64:
 //!             return None
@@ -172,17 +177,28 @@ pub fn draw(image: &mut Image, mark: Mark) -> Result<(), ImageError> {
     Ok(())
 }
 
-/// The middle half of cell `index` of `count` on a side of `length`; at least one sample.
-fn middle(length: usize, index: usize, count: usize) -> std::ops::Range<usize> {
-    let round = |quarters: usize| (length * quarters + 2 * count) / (4 * count);
-    let start = round(4 * index + 1).min(length.saturating_sub(1));
-    start..round(4 * index + 3).max(start + 1).min(length)
+/// The middle half of cell `index` of `count` on a side of `length` samples.
+fn middle(length: usize, index: usize, count: usize) -> std::ops::Range<f32> {
+    let quarter = length as f32 / (4 * count) as f32;
+    quarter * (4 * index + 1) as f32..quarter * (4 * index + 3) as f32
 }
 
-fn mean(luma: &Plane<'_>, xs: std::ops::Range<usize>, ys: std::ops::Range<usize>) -> f32 {
-    let count = (xs.len() * ys.len()).max(1);
-    let sum: u32 = ys.flat_map(|y| &luma.row(y)[xs.clone()]).map(|&v| u32::from(v)).sum();
-    sum as f32 / count as f32
+/// The samples that `span` touches, each with the part of it that lies inside.
+fn weighted(span: std::ops::Range<f32>, length: usize) -> impl Iterator<Item = (usize, f32)> {
+    let last = (span.end.ceil() as usize).min(length);
+    (span.start as usize..last).map(move |n| (n, span.end.min(n as f32 + 1.0) - span.start.max(n as f32)))
+}
+
+fn mean(luma: &Plane<'_>, xs: std::ops::Range<f32>, ys: std::ops::Range<f32>) -> f32 {
+    let (mut sum, mut area) = (0.0, 0.0);
+    for (y, height) in weighted(ys, luma.row_count()) {
+        let row = luma.row(y);
+        for (x, width) in weighted(xs.clone(), row.len()) {
+            sum += f32::from(row[x]) * width * height;
+            area += width * height;
+        }
+    }
+    if area > 0.0 { sum / area } else { 0.0 }
 }
 
 #[cfg(test)]

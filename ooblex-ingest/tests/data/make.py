@@ -5,7 +5,7 @@
 
 `astronaut.png` is the 512x512 test picture of scikit-image (NASA photograph of Eileen Collins, public domain).
 Needs Pillow 12 or newer, numpy, and ffmpeg with libx264 on the PATH. The `.crc` files beside the clips hold what
-ffmpeg decoded: one line a frame, `pts adler32`, over the packed yuv420p planes (ffmpeg's `framecrc`).
+ffmpeg decoded: one line a frame, `pts adler32`, over the packed 4:2:0 planes (ffmpeg's `framecrc`).
 """
 
 import io
@@ -60,7 +60,7 @@ def pictures(upright):
     jpeg(upright, "restart.jpg", restart_marker_blocks=2)
     jpeg(upright, "rgb.jpg", keep_rgb=True, subsampling="4:4:4")
     jpeg(upright.convert("L"), "gray.jpg")
-    jpeg(upright.convert("CMYK"), "cmyk.jpg")
+    jpeg(upright.convert("CMYK"), "cmyk.jpg", subsampling="4:4:4")
     odd = upright.crop((0, 0, 95, 63))
     for name, sampling in [("444", "4:4:4"), ("422", "4:2:2"), ("420", "4:2:0")]:
         jpeg(odd, f"odd_{name}.jpg", subsampling=sampling)
@@ -83,7 +83,7 @@ def ffmpeg(*arguments):
 
 def crc(name):
     out = subprocess.run(
-        ["ffmpeg", "-v", "error", "-i", HERE / name, "-fps_mode", "passthrough", "-pix_fmt", "yuv420p",
+        ["ffmpeg", "-v", "error", "-i", HERE / name, "-fps_mode", "passthrough",
          "-f", "framecrc", "-"], check=True, capture_output=True, text=True).stdout
     lines = [line.split(",") for line in out.splitlines() if not line.startswith("#")]
     text = "".join(f"{int(f[2])} {f[5].strip()}\n" for f in lines)
