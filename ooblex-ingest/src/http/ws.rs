@@ -113,7 +113,7 @@ impl Session {
         let mut turn = Turn::default();
         let mut next = Some(first);
         for _ in 0..MAX_AT_ONCE {
-            let Some(message) = next.take() else { break };
+            let Some(message) = next.take().or_else(|| self.socket.recv().now_or_never()) else { break };
             match message {
                 Some(Ok(Message::Binary(data))) => {
                     turn.superseded += usize::from(turn.newest.replace(data).is_some());
@@ -126,7 +126,6 @@ impl Session {
             if turn.end.is_some() {
                 break;
             }
-            next = self.socket.recv().now_or_never();
         }
         turn
     }
