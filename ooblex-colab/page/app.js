@@ -36,6 +36,7 @@ const DROPS = /** @type {Record<string, string>} */ ({
 /** What the stages are called; effects go by their own names. */
 const STAGES = /** @type {Record<string, string>} */ ({
   decode: "Decode",
+  none: "No effect",
   queue: "Wait for the effect",
   handover: "Wait for viewers",
   encode: "Encode",
@@ -101,7 +102,8 @@ class App {
     this.failures = 0;
     this.chooser = /** @type {HTMLSelectElement} */ (byId("stream"));
     this.picture = new PictureView(byId("picture"), (state) => this.onPicture(state));
-    const places = { gallery: byId("gallery"), chain: byId("chain"), combine: /** @type {HTMLInputElement} */ (byId("combine")) };
+    const combine = /** @type {HTMLInputElement} */ (byId("combine"));
+    const places = { gallery: byId("gallery"), panel: byId("parameters"), chain: byId("chain"), combine };
     this.effects = new EffectPanel(places, (chain, params) => this.apply(chain, params));
     this.camera = new Camera(say, (sending) => this.onSending(sending), () => this.onCameraStop());
     this.chooser.addEventListener("change", () => this.choose(this.chooser.value));
@@ -170,7 +172,7 @@ class App {
     const [state, text] = this.describe(stream);
     setConnection(state, text);
     byId("scope").hidden = open.length < 2;
-    byId("scope-one").textContent = stream ? `only ${stream.id}` : "this stream";
+    byId("scope-one").textContent = stream ? `only ${stream.id}` : "this one";
     const effect = stream ?? status;
     this.effects.follow(effect.effect, effect.params);
     this.renderStatistics(stream);
@@ -201,14 +203,14 @@ class App {
 
   /** @param {Stream | null} stream */
   renderStatistics(stream) {
-    /** @type {(id: string, value: number | null | undefined, unit: string) => void} */
+    /** @type {(id: string, value: number | string | null | undefined, unit: string) => void} */
     const figure = (id, value, unit) => {
       const known = value !== null && value !== undefined;
       byId(id).replaceChildren(known ? String(value) : "–", ...(known && unit ? [element("small", {}, ` ${unit}`)] : []));
     };
     byId("statistics-of").textContent = stream?.id ?? "no stream";
-    figure("fps-in", stream?.fps_in.toFixed(1) === undefined ? null : Number(stream.fps_in.toFixed(1)), "fps");
-    figure("fps-out", stream ? Number(stream.fps_out.toFixed(1)) : null, "fps");
+    figure("fps-in", stream?.fps_in.toFixed(1), "fps");
+    figure("fps-out", stream?.fps_out.toFixed(1), "fps");
     figure("p50", stream?.latency_ms.p50, "ms");
     figure("p99", stream?.latency_ms.p99, "ms");
     byId("size").textContent = stream && stream.width > 0 ? `${stream.width}×${stream.height}` : "–";
@@ -232,8 +234,7 @@ class App {
       const share = element("td", { className: "share" }, bar);
       return element("tr", {}, name, share, element("td", {}, ms(stage.p50)), element("td", { className: "value muted" }, ms(stage.p99)));
     });
-    const none = element("tr", {}, element("td", { className: "muted" }, "no frames yet"));
-    none.firstElementChild?.setAttribute("style-none", "");
+    const none = element("tr", {}, element("td", { className: "none muted" }, "no frames yet"));
     byId("stages").replaceChildren(...(rows.length > 0 ? rows : [none]));
   }
 
@@ -310,7 +311,10 @@ class App {
     button.textContent = "Start camera";
     button.setAttribute("aria-pressed", "false");
     byId("sending").hidden = true;
-    if (this.chosen === ownStream()) this.choose(NEWEST);
+    if (this.chosen !== ownStream()) return;
+    // The newest stream is this one until the server has waited for its next picture long enough.
+    const other = this.status?.streams.find((s) => s.state === "live" && s.id !== ownStream());
+    this.choose(other?.id ?? NEWEST);
   }
 
   /** @param {import("./camera.js").Sending} sending */

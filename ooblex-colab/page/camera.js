@@ -45,7 +45,7 @@ export function cameraObstacle() {
   if (navigator.mediaDevices && navigator.mediaDevices.getUserMedia) return "";
   return window.isSecureContext
     ? "This browser offers no camera to web pages."
-    : "Browsers give cameras only to pages that come over HTTPS or from this machine (http://localhost).";
+    : "Browsers give cameras only to pages that come over HTTPS or from this machine (localhost).";
 }
 
 /** @typedef {{ sent: number, perSecond: number, roundTrip: number | null }} Sending */

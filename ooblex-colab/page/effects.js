@@ -20,6 +20,13 @@ export const readable = (name) => {
 };
 
 /**
+ * For comparing: the order of keys does not matter.
+ * @param {Params} params
+ */
+const canonical = (params) =>
+  JSON.stringify(Object.entries(params).sort().map(([effect, values]) => [effect, Object.entries(values).sort()]));
+
+/**
  * @template {keyof HTMLElementTagNameMap} K
  * @param {K} tag
  * @param {Partial<HTMLElementTagNameMap[K]>} properties
@@ -35,7 +42,7 @@ export function element(tag, properties = {}, ...children) {
 /** The panel of effects. */
 export class EffectPanel {
   /**
-   * @param {{ gallery: HTMLElement, chain: HTMLElement, combine: HTMLInputElement }} places
+   * @param {{ gallery: HTMLElement, panel: HTMLElement, chain: HTMLElement, combine: HTMLInputElement }} places
    * @param {(chain: string, params: Params) => Promise<void>} apply throws if the server refuses
    */
   constructor(places, apply) {
@@ -69,7 +76,7 @@ export class EffectPanel {
   follow(chain, params) {
     if (this.busy > 0 || this.timer !== 0) return;
     const steps = chain.split("|");
-    if (steps.join() === this.chain.join() && JSON.stringify(params) === JSON.stringify(this.given())) return;
+    if (steps.join() === this.chain.join() && canonical(params) === canonical(this.given())) return;
     this.chain = steps;
     this.params = structuredClone(params);
     if (steps.length > 1) this.places.combine.checked = true;
@@ -130,8 +137,22 @@ export class EffectPanel {
     for (const button of this.places.gallery.querySelectorAll("button")) {
       button.setAttribute("aria-pressed", String(this.chain.includes(button.dataset.effect ?? "")));
     }
+    const focused = this.places.chain.contains(document.activeElement) ? document.activeElement : null;
     const shown = this.chain.filter((step) => step !== NONE);
     this.places.chain.replaceChildren(...shown.map((step, index) => this.step(step, index, shown.length)));
+    this.places.panel.hidden = shown.length === 0;
+    if (focused) this.restoreFocus(focused.getAttribute("aria-label"));
+  }
+
+  /**
+   * The control that had the focus was made anew, or is gone.
+   * @param {string | null} label
+   */
+  restoreFocus(label) {
+    const buttons = [...this.places.chain.querySelectorAll("button")];
+    const same = buttons.find((button) => button.getAttribute("aria-label") === label);
+    const next = same ?? buttons[0] ?? this.places.gallery.querySelector("button[aria-pressed=true]");
+    if (next instanceof HTMLElement) next.focus();
   }
 
   /**
@@ -186,13 +207,14 @@ export class EffectPanel {
       this.params[effect] = { ...this.params[effect], [parameter.name]: changed };
       this.sendSoon();
     };
-    const label = element("span", { title: parameter.description }, parameter.description || readable(parameter.name));
+    const label = element("span", {}, readable(parameter.name));
+    const about = element("small", {}, parameter.description);
     const input = this.input(parameter, value, (changed) => {
       if (typeof changed === "number") output.value = `${changed}${unit}`;
       set(changed);
     });
     if (typeof value === "number") output.value = `${value}${unit}`;
-    return element("label", { className: "parameter" }, label, output, input);
+    return element("label", { className: "parameter" }, label, output, about, input);
   }
 
   /**

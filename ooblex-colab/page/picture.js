@@ -42,6 +42,7 @@ export class PictureView {
     image.addEventListener("load", () => {
       if (image !== this.image || !image.src) return;
       this.attempts = 0;
+      this.fit();
       this.onState("live");
     });
     image.addEventListener("error", () => {
@@ -49,6 +50,14 @@ export class PictureView {
       this.onState("lost");
       this.connectLater();
     });
+  }
+
+  /** Gives the frame around the picture its proportions, within reason: a tall phone picture gets bars. */
+  fit() {
+    const { naturalWidth, naturalHeight } = this.image;
+    if (naturalWidth === 0 || naturalHeight === 0) return;
+    const ratio = Math.min(16 / 9, Math.max(4 / 5, naturalWidth / naturalHeight));
+    this.image.parentElement?.style.setProperty("--ratio", String(ratio));
   }
 
   /**
@@ -76,6 +85,7 @@ export class PictureView {
       if (old.isConnected && this.image === fresh) old.replaceWith(fresh);
       // Without a source the browser lets go of the old connection.
       old.removeAttribute("src");
+      this.fit();
     };
     fresh.addEventListener("load", swap, { once: true });
     fresh.addEventListener("error", swap, { once: true });
@@ -95,7 +105,8 @@ export class PictureView {
    * @param {number} frames frames that the server has processed so far
    */
   watch(frames) {
-    if (document.hidden || !this.thumbnail || !this.image.complete && !this.image.naturalWidth) return;
+    this.fit();
+    if (document.hidden || !this.thumbnail || this.image.naturalWidth === 0) return;
     const now = performance.now();
     let print = "";
     try {

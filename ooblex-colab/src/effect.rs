@@ -128,7 +128,7 @@ impl EffectControl {
         }
         self.catch_up(hub);
         drop(trial);
-        tracing::info!(effect = %selection.chain, generation = selection.generation, "effect switched");
+        tracing::debug!(effect = %selection.chain, generation = selection.generation, "effect switched");
         Ok(selection)
     }
 
@@ -148,7 +148,7 @@ impl EffectControl {
         let effect = build(&self.0.registry, &selection)?;
         self.chosen().by_stream.insert(stream.id().clone(), selection.clone());
         stream.pipeline().swap().to(effect);
-        tracing::info!(stream = %stream.id(), effect = %selection.chain, generation = selection.generation, "effect switched");
+        tracing::debug!(stream = %stream.id(), effect = %selection.chain, generation = selection.generation, "effect switched");
         Ok(selection)
     }
 

@@ -20,7 +20,7 @@ use http::{HeaderValue, Method, StatusCode, header};
 use ooblex_core::hub::Hub;
 use ooblex_http::{ConnectionLimits, Problem};
 use ooblex_mjpeg::MjpegHub;
-use serde_json::{Value, json};
+use serde::Serialize;
 use tower_service::Service;
 
 use self::cors::Policy;
@@ -84,13 +84,23 @@ impl AppState {
     }
 
     /// What was asked for and what runs; the setting `required` does not get this far.
-    fn accelerator(&self) -> Value {
+    fn accelerator(&self) -> Accelerator {
         let reason = match self.0.config.use_gpu {
             UseGpu::Off => "switched off by use_gpu",
             _ => crate::NO_ACCELERATOR,
         };
-        json!({"requested": self.0.config.use_gpu.as_str(), "ran": "cpu", "engine": null, "reason": reason})
+        Accelerator { requested: self.0.config.use_gpu.as_str(), ran: "cpu", engine: None, reason }
     }
+}
+
+/// Which accelerator was asked for, what runs instead, and why.
+#[derive(Debug, Serialize)]
+struct Accelerator {
+    requested: &'static str,
+    ran: &'static str,
+    /// The engine that runs models, if any does.
+    engine: Option<&'static str>,
+    reason: &'static str,
 }
 
 /// Finds the operation of a request in the table, checks whether it may be done, has it done, and counts it.

@@ -12,8 +12,7 @@ use ooblex_core::pipeline::PipelineState;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::control::Ordered;
-use super::{AppState, fresh};
+use super::{Accelerator, AppState, fresh};
 use crate::cli::VERSION;
 use crate::effect::{Params, to_json};
 
@@ -45,6 +44,37 @@ struct StreamDetail {
     params: Value,
     failure: Option<String>,
     stages: Vec<StageTime>,
+}
+
+/// The answer of `/status`.
+#[derive(Debug, Serialize)]
+struct Status {
+    running: bool,
+    effect: String,
+    fps: f64,
+    cuda_available: bool,
+    mediapipe_available: bool,
+    params: Value,
+    generation: u64,
+    newest: Option<String>,
+    uptime_seconds: u64,
+    viewers: usize,
+    streams: Vec<StreamDetail>,
+    transports: Value,
+    tunnel: Option<String>,
+}
+
+/// The answer of `/health`.
+#[derive(Debug, Serialize)]
+struct Health {
+    status: &'static str,
+    gpu_available: bool,
+    gpu_name: Option<String>,
+    queue_size: u64,
+    active_connections: usize,
+    version: &'static str,
+    reasons: Vec<String>,
+    accelerator: Accelerator,
 }
 
 /// Milliseconds that half and 99 % of the newest frames stay below; null before the first frame.
@@ -159,17 +189,16 @@ pub(super) async fn health(State(app): State<AppState>) -> Response {
     let reasons = reasons(&app);
     let streams = app.hub().streams();
     let waiting: u64 = streams.iter().map(|s| s.pipeline().input().queue_counts().waiting).sum();
-    let accelerator = app.accelerator();
-    fresh(Json(Ordered(vec![
-        ("status", json!(if reasons.is_empty() { "healthy" } else { "degraded" })),
-        ("gpu_available", json!(false)),
-        ("gpu_name", Value::Null),
-        ("queue_size", json!(waiting)),
-        ("active_connections", json!(app.open_connections())),
-        ("version", json!(VERSION)),
-        ("reasons", json!(reasons)),
-        ("accelerator", accelerator),
-    ])))
+    fresh(Json(Health {
+        status: if reasons.is_empty() { "healthy" } else { "degraded" },
+        gpu_available: false,
+        gpu_name: None,
+        queue_size: waiting,
+        active_connections: app.open_connections(),
+        version: VERSION,
+        reasons,
+        accelerator: app.accelerator(),
+    }))
 }
 
 /// `GET /status`.
@@ -179,21 +208,21 @@ pub(super) async fn status(State(app): State<AppState>) -> Response {
     let newest = app.hub().newest();
     let fps = newest.as_ref().map_or(0.0, |s| tenths(s.stats().rate_out.per_second(now)));
     let streams: Vec<_> = app.hub().streams().iter().map(|s| detail_of(&app, s, now)).collect();
-    fresh(Json(Ordered(vec![
-        ("running", json!(true)),
-        ("effect", json!(selection.chain.to_string())),
-        ("fps", json!(fps)),
-        ("cuda_available", json!(false)),
-        ("mediapipe_available", json!(false)),
-        ("params", params(&selection.params)),
-        ("generation", json!(selection.generation)),
-        ("newest", json!(newest.map(|s| s.id().to_string()))),
-        ("uptime_seconds", json!(app.uptime().as_secs())),
-        ("viewers", json!(app.mjpeg().total_viewers())),
-        ("streams", json!(streams)),
-        ("transports", transports()),
-        ("tunnel", Value::Null),
-    ])))
+    fresh(Json(Status {
+        running: true,
+        effect: selection.chain.to_string(),
+        fps,
+        cuda_available: false,
+        mediapipe_available: false,
+        params: params(&selection.params),
+        generation: selection.generation,
+        newest: newest.map(|s| s.id().to_string()),
+        uptime_seconds: app.uptime().as_secs(),
+        viewers: app.mjpeg().total_viewers(),
+        streams,
+        transports: transports(),
+        tunnel: None,
+    }))
 }
 
 /// Ways in and out, and why those that do not run do not.

@@ -4,6 +4,7 @@ use ooblex_core::Registry;
 use ooblex_core::hub::HubConfig;
 use ooblex_ingest::picture::PictureLimits;
 use ooblex_mjpeg::MjpegConfig;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::cli::Arguments;
