@@ -294,4 +294,15 @@ mod tests {
             other => panic!("{other:?}"),
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_written_is_read_or_refused(text in "[a-z|+ ]{0,40}|(none|black|white|STEP)([|+ ](none|black|drop)){0,9}") {
+            let registry = registry();
+            if let Ok(chain) = Chain::parse(&text, &registry) {
+                // What is shown can be read again and means the same.
+                proptest::prop_assert_eq!(Chain::parse(&chain.to_string(), &registry).expect("canonical"), chain);
+            }
+        }
+    }
 }

@@ -220,3 +220,73 @@ fn dodge(blurred: &[u8], row: &mut [u8]) {
         *to = if under == 0 { 0 } else { rounded };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ooblex_core::testing::random_image;
+    use ooblex_core::{ColorSpace, PixelFormat};
+
+    use super::*;
+
+    #[test]
+    fn weights_add_up_to_one() {
+        for size in (3..=99).step_by(2) {
+            for Weights(half) in [Weights::gaussian(size), Weights::gaussian_halved(size)] {
+                let sum: u32 = half[1..].iter().map(|&w| 2 * u32::from(w)).sum::<u32>() + u32::from(half[0]);
+                assert_eq!(sum, 65536, "{size}");
+                // All but the centre, which takes the rounding of the others.
+                assert!(half[1..].windows(2).all(|w| w[0] >= w[1]), "{size}");
+            }
+        }
+    }
+
+    #[test]
+    fn within_one_of_the_exact_kernel_at_any_size() {
+        for (width, height) in [(1, 1), (2, 5), (7, 3), (40, 23), (65, 30)] {
+            for size in [1, 3, 7, 21, 99] {
+                let image = random_image(PixelFormat::Gray8, width, height, ColorSpace::JPEG, 5, size as u64);
+                let source = image.plane(0).expect("host");
+                let half = Weights::half(size);
+                let (w, h, radius) = (width as usize, height as usize, half.len() as isize - 1);
+                let exact = |x: usize, y: usize| -> f64 {
+                    let taps = |i: isize| half[i.unsigned_abs()];
+                    (-radius..=radius)
+                        .map(|dy| {
+                            let row = source.row(mirrored(y as isize + dy, h));
+                            let sum = |dx| taps(dx) * f64::from(row[mirrored(x as isize + dx, w)]);
+                            taps(dy) * (-radius..=radius).map(sum).sum::<f64>()
+                        })
+                        .sum()
+                };
+                let mut blurred = image.clone();
+                let weights = Weights::gaussian(size);
+                let mut plane = blurred.plane_mut(0).expect("host");
+                Gaussian::default().run(Simd::detect(), &weights, Finish::Store, &mut plane);
+                for y in 0..h {
+                    for (x, &got) in plane.row_mut(y).iter().enumerate() {
+                        let wanted = exact(x, y);
+                        assert!(
+                            (f64::from(got) - wanted).abs() <= 1.0,
+                            "{width}x{height} {size}: {got} {wanted}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn dodge_is_the_rounded_quotient() {
+        for under in 0..=255u8 {
+            let mut row: Vec<u8> = (0..=255).collect();
+            dodge(&[under; 256], &mut row);
+            for (over, &got) in row.iter().enumerate() {
+                let wanted = match under {
+                    0 => 0.0,
+                    _ => (over as f64 * 256.0 / f64::from(under)).round_ties_even().min(255.0),
+                };
+                assert_eq!(f64::from(got), wanted, "{over} over {under}");
+            }
+        }
+    }
+}

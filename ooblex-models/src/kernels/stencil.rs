@@ -225,4 +225,41 @@ mod tests {
             assert_eq!(halved(taps).iter().sum::<i16>(), 4);
         }
     }
+
+    /// Without colour the result is the plain saturating convolution of luma.
+    #[test]
+    fn a_grey_picture_is_convolved_exactly_at_any_size() {
+        use ooblex_core::testing::random_image;
+        use ooblex_core::{ColorSpace, PixelFormat};
+
+        use crate::color::Levels;
+
+        for (width, height) in [(1, 1), (2, 2), (1, 4), (5, 1), (3, 5), (33, 18), (64, 7)] {
+            let mut image = random_image(PixelFormat::I420, width, height, ColorSpace::JPEG, 3, 4);
+            for index in 1..3 {
+                image.plane_mut(index).expect("host").fill(128);
+            }
+            let source = image.clone();
+            let luma = source.plane(0).expect("host");
+            let gamut = Gamut::new(&Levels::of(ColorSpace::JPEG));
+            Stencil::default().run(Simd::detect(), Emboss, 100, gamut, image.i420_mut().expect("planes"));
+            let (w, h) = (width as usize, height as usize);
+            for y in 0..h {
+                for x in 0..w {
+                    let at = |i: usize| {
+                        let row = luma.row(mirrored((y + i / 3) as isize - 1, h));
+                        i32::from(row[mirrored((x + i % 3) as isize - 1, w)])
+                    };
+                    let sum: i32 = (0..9).map(|i| i32::from(Emboss::LUMA[i]) * at(i)).sum();
+                    let got = i32::from(image.plane(0).expect("host").row(y)[x]);
+                    let wanted = (sum + 100).clamp(0, 255);
+                    assert!((got - wanted).abs() <= 1, "{width}x{height} {x},{y}: {got} {wanted}");
+                }
+            }
+            for index in 1..3 {
+                let chroma = image.plane(index).expect("host");
+                assert!(chroma.rows().flatten().all(|&v| v == 128), "{width}x{height}");
+            }
+        }
+    }
 }
