@@ -24,6 +24,7 @@ use tokio_tungstenite::tungstenite::{Message, protocol::frame::coding::CloseCode
 const SOON: Duration = Duration::from_secs(30);
 const PLAIN: &[u8] = include_bytes!("data/plain.jpg");
 const GPS: &[u8] = include_bytes!("data/gps.jpg");
+#[cfg(feature = "turbojpeg")]
 const TURNED: &[u8] = include_bytes!("data/orientation_6.jpg");
 const PROGRESSIVE: &[u8] = include_bytes!("data/progressive.jpg");
 const PNG: &[u8] = include_bytes!("data/upright.png");

@@ -145,18 +145,17 @@ impl Session {
             let detail = "a text message came; send each picture as one binary message";
             self.reply(error(&Problem::new(400, "not_a_picture", detail))).await?;
         }
-        if turn.superseded > 0 {
-            if let Some(stream) = self.publisher.hub.get(&self.id) {
-                for _ in 0..turn.superseded {
-                    stream.pipeline().input().lost(DropReason::Superseded);
-                }
-            }
-            for _ in 0..turn.superseded {
-                self.reply(json!({"type": "ack", "seq": null, "dropped": true})).await?;
-            }
+        for _ in 0..turn.superseded {
+            self.reply(json!({"type": "ack", "seq": null, "dropped": true})).await?;
         }
         if let Some(data) = turn.newest {
             self.publish(data).await?;
+        }
+        // Counted last: the first pictures of a stream may come before there is one.
+        if let Some(stream) = self.publisher.hub.get(&self.id) {
+            for _ in 0..turn.superseded {
+                stream.pipeline().input().lost(DropReason::Superseded);
+            }
         }
         turn.end.map_or(Ok(()), Err)
     }

@@ -1,4 +1,4 @@
-use ooblex_core::{ColorSpace, PixelFormat, testing::Random};
+use ooblex_core::testing::Random;
 use proptest::prelude::*;
 
 use super::*;
@@ -48,6 +48,7 @@ fn with_segment(data: &[u8], marker: u8, body: &[u8]) -> Vec<u8> {
 /// Mean absolute difference from the upright reference, per component of I420.
 #[cfg(feature = "turbojpeg")]
 fn distance(picture: &mut Picture) -> [f64; 3] {
+    use ooblex_core::{ColorSpace, PixelFormat};
     let pool = BufferPool::default();
     let mut upright = accept(data!("upright.png"), &PictureLimits::default(), &pool).expect("sound");
     let i420 = |picture: &mut Picture| {
@@ -372,10 +373,11 @@ fn damage_never_panics() {
         }
         let Ok(mut picture) = accept(damaged.into(), &PictureLimits::default(), &pool) else { continue };
         let size = (picture.width(), picture.height());
-        if round.is_multiple_of(4) && u64::from(size.0) * u64::from(size.1) < 1 << 20 {
-            if let Ok(pixels) = picture.pixels() {
-                assert_eq!((pixels.width(), pixels.height()), size, "{name}");
-            }
+        if round.is_multiple_of(4)
+            && u64::from(size.0) * u64::from(size.1) < 1 << 20
+            && let Ok(pixels) = picture.pixels()
+        {
+            assert_eq!((pixels.width(), pixels.height()), size, "{name}");
         }
     }
 }
