@@ -267,7 +267,9 @@ async fn run(options: Options) -> Result<(), BoxError> {
     let noting = shared.clone();
     let fail = |what: &'static str| {
         let noting = noting.clone();
-        move |error: BoxError| *noting.borrow_mut().failures.entry(format!("{what}: {error}")).or_default() += 1
+        move |error: BoxError| {
+            *noting.borrow_mut().failures.entry(format!("{what}: {error}")).or_default() += 1
+        }
     };
     if let Some(url) = options.upload.clone() {
         let task = upload(url, options.fps, options.jpegs.clone(), shared.clone());

@@ -124,7 +124,7 @@ impl Fanout {
     pub(crate) fn publish(&self, channel: &Arc<Channel>, part: Arc<Part>) {
         self.0.put(|waiting| {
             match waiting.published.iter_mut().find(|(other, _)| Arc::ptr_eq(other, channel)) {
-                Some((_, older)) if older.at <= part.at => *older = part,
+                Some((_, older)) if older.order <= part.order => *older = part,
                 Some(_) => {}
                 None => waiting.published.push((channel.clone(), part)),
             }
@@ -162,8 +162,8 @@ impl Thread {
     async fn run(mut self) {
         let config = &self.shared.config;
         let shortest = config.repeat_after.min(config.placeholder_after).min(config.stalled_after);
-        let mut tick =
-            tokio::time::interval((shortest / 10).clamp(Duration::from_millis(5), Duration::from_secs(1)));
+        let period = (shortest / 4).clamp(Duration::from_millis(5), Duration::from_secs(1));
+        let mut tick = tokio::time::interval(period);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let inbox = self.inbox.clone();
         let mut work = Waiting::default();
@@ -196,7 +196,7 @@ impl Thread {
             return;
         }
         let room = self.rooms.of(&channel, now);
-        if room.last.as_ref().is_some_and(|last| last.at >= part.at) {
+        if room.last.as_ref().is_some_and(|last| last.order >= part.order) {
             return;
         }
         room.last = Some(part.clone());

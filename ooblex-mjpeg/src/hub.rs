@@ -145,7 +145,7 @@ impl MjpegHub {
         if let Some(old) = old {
             old.end(&self.0.fanout);
         }
-        MjpegSink { inner: self.0.clone(), channel, ended: false }
+        MjpegSink { inner: self.0.clone(), channel, frames: 0, ended: false }
     }
 
     /// Viewers of one stream now, those of `/stream.mjpg` that are shown this stream included.
@@ -220,12 +220,14 @@ pub(crate) struct Shot {
     pub(crate) frame: Frame,
     /// When it reached the sink.
     pub(crate) at: Instant,
+    /// Frames of the stream up to this one.
+    order: u64,
     part: OnceLock<Result<Arc<Part>, String>>,
 }
 
 impl Shot {
-    fn new(frame: Frame, at: Instant) -> Self {
-        Self { frame, at, part: OnceLock::new() }
+    fn new(frame: Frame, at: Instant, order: u64) -> Self {
+        Self { frame, at, order, part: OnceLock::new() }
     }
 
     /// The part if it is there, or can be had without encoding because the picture is a JPEG that nobody touched.
@@ -280,7 +282,8 @@ impl Shot {
         let info = self.info(&channel.shared);
         let now = channel.shared.config.clock.now();
         let size = (self.frame.image.width(), self.frame.image.height());
-        Arc::new(Part::new(jpeg, info, size, self.at, now, Some(channel.stats.clone())))
+        let part = Part::new(jpeg, info, size, self.at, now, Some(channel.stats.clone()));
+        Arc::new(part.with_order(self.order))
     }
 }
 
@@ -302,13 +305,15 @@ pub(crate) async fn part_of(shot: &Arc<Shot>, channel: &Arc<Channel>) -> Result<
 pub struct MjpegSink {
     inner: Arc<Inner>,
     channel: Arc<Channel>,
+    frames: u64,
     ended: bool,
 }
 
 #[async_trait]
 impl FrameSink for MjpegSink {
     async fn consume(&mut self, frame: Frame) -> Result<(), SinkError> {
-        let shot = Arc::new(Shot::new(frame, self.inner.shared.config.clock.now()));
+        self.frames += 1;
+        let shot = Arc::new(Shot::new(frame, self.inner.shared.config.clock.now(), self.frames));
         self.channel.newest.send_replace(Some(shot.clone()));
         if self.channel.viewers() == 0 {
             return Ok(());

@@ -82,6 +82,8 @@ pub(crate) struct Part {
     jpeg: Bytes,
     tail: &'static [u8],
     pub(crate) info: PictureInfo,
+    /// Place among the parts of one stream; a later one is never replaced by an earlier one.
+    pub(crate) order: u64,
     /// Width and height of the picture.
     pub(crate) size: (u32, u32),
     /// When the picture came to be, for deciding how old it is.
@@ -109,7 +111,12 @@ impl Part {
             let _ = write!(head, "{name}: {value}\r\n");
         }
         head.push_str("\r\n");
-        Self { head: head.into(), jpeg, tail: DELIMITER, info, size, at, made, stats }
+        Self { head: head.into(), jpeg, tail: DELIMITER, info, order: 0, size, at, made, stats }
+    }
+
+    /// Sets the place among the parts of its stream.
+    pub(crate) fn with_order(self, order: u64) -> Self {
+        Self { order, ..self }
     }
 
     /// The beginning of a response.
@@ -129,6 +136,7 @@ impl Part {
             jpeg: Bytes::new(),
             tail: &[],
             info,
+            order: 0,
             size: (0, 0),
             at,
             made: at,

@@ -165,6 +165,7 @@ impl Viewer {
         let (sending, current) = match outlet {
             Outlet::Socket { stream, guard } => {
                 let stream = TcpStream::from_std(stream)?;
+                limit_backlog(&stream);
                 (Sending::Socket { stream, _guard: guard }, Some(Arc::new(Part::preamble(now))))
             }
             Outlet::Mailbox(mailbox) => (Sending::Mailbox(mailbox), None),
@@ -197,7 +198,9 @@ impl Viewer {
     /// Gives the viewer a part again, unless it is still busy with one.
     pub(crate) fn offer_repeat(&mut self, part: &Arc<Part>, now: Instant, counters: &MjpegCounters) {
         let busy = match &self.sending {
-            Sending::Socket { .. } => self.current.is_some() || self.next.is_some(),
+            Sending::Socket { .. } => {
+                self.next.is_some() || self.current.as_ref().is_some_and(|part| part.is_picture())
+            }
             Sending::Mailbox(mailbox) => mailbox.is_full(),
         };
         if !busy {
@@ -339,6 +342,20 @@ impl Viewer {
         }
         self.state = Progress::Gone;
     }
+}
+
+/// Bytes that may wait in the system behind those that are on their way to a viewer.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const BACKLOG_BYTES: u32 = 128 << 10;
+
+/// Keeps the system from collecting seconds of old pictures for a viewer with a slow line.
+fn limit_backlog(stream: &TcpStream) {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if let Err(error) = SockRef::from(stream).set_tcp_notsent_lowat(BACKLOG_BYTES) {
+        tracing::debug!(%error, "the backlog of a viewer's socket is not limited");
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let _ = stream;
 }
 
 /// All viewers, by numbers that are used again.
