@@ -1,8 +1,7 @@
 //! Counters, drop reasons, histograms and rates: lock-free where frames pass.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::clock::{LatencyTrace, Stage};
@@ -417,11 +416,16 @@ impl StageTimes {
 #[derive(Debug)]
 pub struct RateCap {
     per_second: AtomicU32,
-    credit: Mutex<(f64, Option<Instant>)>,
+    credit: Mutex<Credit>,
 }
+
+/// Frames that may pass, and when that was so.
+type Credit = (f64, Option<Instant>);
 
 /// Credit that may gather while frames come slowly: jitter of one whole frame is forgiven.
 const MAX_CREDIT: f64 = 2.0;
+/// What a frame costs: a rounding error must not cost a frame of a source that runs at exactly the cap.
+const ONE_FRAME: f64 = 1.0 - 1e-6;
 
 impl RateCap {
     /// A cap; 0 means none.
@@ -431,21 +435,33 @@ impl RateCap {
 
     /// Whether a frame that arrives at `now` may pass.
     pub fn admit(&self, now: Instant) -> bool {
-        let rate = self.per_second.load(Ordering::Relaxed);
-        if rate == 0 {
-            return true;
+        let Some((mut guard, _)) = self.credit_at(now) else { return true };
+        let pass = guard.0 >= ONE_FRAME;
+        if pass {
+            guard.0 -= 1.0;
+        }
+        pass
+    }
+
+    /// How long it takes from `now` until a frame may pass; `None` if one may already. Uses nothing up.
+    pub fn wait(&self, now: Instant) -> Option<Duration> {
+        let (guard, rate) = self.credit_at(now)?;
+        let missing = (guard.0 < ONE_FRAME).then_some(1.0 - guard.0)?;
+        Some(Duration::from_secs_f64(missing / rate))
+    }
+
+    /// The credit as it is at `now`, and the rate; `None` without a cap.
+    fn credit_at(&self, now: Instant) -> Option<(MutexGuard<'_, Credit>, f64)> {
+        let rate = f64::from(self.per_second.load(Ordering::Relaxed));
+        if rate == 0.0 {
+            return None;
         }
         let mut guard = self.credit.lock().unwrap_or_else(PoisonError::into_inner);
         let (credit, last) = &mut *guard;
         let elapsed = last.map_or(Duration::ZERO, |t| now.saturating_duration_since(t));
         *last = Some(now);
-        *credit = (*credit + elapsed.as_secs_f64() * f64::from(rate)).min(MAX_CREDIT);
-        // A rounding error must not cost a frame of a source that runs at exactly the cap.
-        let pass = *credit >= 1.0 - 1e-6;
-        if pass {
-            *credit -= 1.0;
-        }
-        pass
+        *credit = (*credit + elapsed.as_secs_f64() * rate).min(MAX_CREDIT);
+        Some((guard, rate))
     }
 }
 

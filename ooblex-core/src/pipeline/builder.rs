@@ -19,7 +19,7 @@ use crate::processor::{FrameProcessor, Mode, PassThrough};
 use crate::queue::{QueuePolicy, queue};
 use crate::sink::FrameSink;
 use crate::source::FrameSource;
-use crate::stats::StreamStats;
+use crate::stats::{RateCap, StreamStats};
 
 /// Frames that may wait in front of each stage in lossless mode.
 const LOSSLESS_DEPTH: usize = 4;
@@ -172,7 +172,11 @@ impl PipelineBuilder {
             Mode::Live => QueuePolicy::LatestWins,
             Mode::Lossless => QueuePolicy::Block(LOSSLESS_DEPTH),
         };
-        let (frames_in, frames) = queue(self.input_policy.unwrap_or(default));
+        let policy = self.input_policy.unwrap_or(default);
+        let (frames_in, frames) = queue(policy);
+        // Where the newest frame wins the runner paces itself; elsewhere frames above the rate are refused.
+        let paced = self.mode == Mode::Live && policy == QueuePolicy::LatestWins;
+        let (refused_above, run_at) = if paced { (0, self.target_fps) } else { (self.target_fps, 0) };
         let (stop, stopped) = watch::channel(false);
         let state = Arc::new(watch::Sender::new(PipelineState::Running));
         let active = ActiveEffect::of(&self.effect);
@@ -182,7 +186,7 @@ impl PipelineBuilder {
             frames_in,
             self.stats.clone(),
             self.clock.clone(),
-            self.target_fps,
+            refused_above,
             self.sample_every,
         );
         let mut stages = Vec::new();
@@ -211,6 +215,7 @@ impl PipelineBuilder {
             pool: self.pool,
             mode: self.mode,
             budget: self.budget,
+            cap: RateCap::new(run_at),
             stopped: stopped.clone(),
         };
         let span = tracing::info_span!("stream", stream = %self.stream);

@@ -12,7 +12,7 @@ use crate::image::Image;
 use crate::picture::Picture;
 use crate::processor::{FailurePolicy, FrameProcessor, Mode, ProcessContext, ProcessError, Verdict};
 use crate::queue::{QueueReceiver, QueueSender, Sent};
-use crate::stats::{DropReason, StreamStats};
+use crate::stats::{DropReason, RateCap, StreamStats};
 
 /// Frames in a row that may fail before the processor is discarded.
 pub(super) const MAX_ERRORS_IN_A_ROW: u32 = 30;
@@ -31,6 +31,9 @@ pub(super) struct Runner {
     pub(super) mode: Mode,
     /// A frame older than this when its turn comes is dropped unprocessed; `None` for no limit.
     pub(super) budget: Option<Duration>,
+    /// How often a frame may be processed. Kept here and not where frames come in, so that of a burst the last frame
+    /// is shown and not the first.
+    pub(super) cap: RateCap,
     pub(super) stopped: tokio::sync::watch::Receiver<bool>,
 }
 
@@ -45,7 +48,8 @@ impl Runner {
     pub(super) fn run(mut self) {
         let mut errors = 0;
         let mut last_log = None;
-        while let Some(mut frame) = self.frames.recv_blocking() {
+        while let Some(frame) = self.frames.recv_blocking() {
+            let mut frame = self.paced(frame);
             if self.mode == Mode::Live && *self.stopped.borrow() {
                 self.stats.dropped.count(DropReason::Shutdown);
                 continue;
@@ -68,6 +72,18 @@ impl Runner {
         if let Some(processor) = self.processor.take() {
             self.swap.retire(processor);
         }
+    }
+
+    /// Waits until the rate allows another frame, and gives the newest one that has come by then.
+    fn paced(&mut self, mut frame: Frame) -> Frame {
+        while let Some(wait) = self.cap.wait(self.clock.now()) {
+            // Nothing newer within that time, or the end: the wait is over either way.
+            let Ok(Some(newer)) = self.frames.recv_timeout(wait) else { break };
+            self.stats.dropped.count(DropReason::RateCap);
+            frame = newer;
+        }
+        self.cap.admit(self.clock.now());
+        frame
     }
 
     fn apply_swap(&mut self, errors: &mut u32) {

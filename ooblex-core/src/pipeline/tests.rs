@@ -331,6 +331,32 @@ async fn rates_are_capped_and_sampled_before_processing() {
 }
 
 #[tokio::test]
+async fn of_a_burst_above_the_cap_the_last_frame_is_shown() {
+    let sink = CollectingSink::default();
+    let pipeline = builder().target_fps(20).sink(sink.clone()).start().expect("starts");
+    let begun = Instant::now();
+    for _ in 0..40 {
+        pipeline.input().push(black()).expect("open");
+    }
+    let end = Instant::now() + SOON;
+    while sink.sequences().last() != Some(&40) && Instant::now() < end {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let shown = sink.sequences();
+    assert_eq!(shown.last(), Some(&40), "{shown:?}");
+    let allowed = 3.0 + begun.elapsed().as_secs_f64() * 20.0;
+    assert!(shown.len() as f64 <= allowed, "the credit and what the time allows: {shown:?}");
+    let stats = pipeline.stats();
+    let dropped = stats.dropped.get(DropReason::RateCap) + stats.dropped.get(DropReason::Superseded);
+    assert_eq!(dropped + shown.len() as u64, 40);
+    // A frame that waits for its turn does not keep the pipeline from stopping.
+    for _ in 0..5 {
+        pipeline.input().push(black()).expect("open");
+    }
+    assert_eq!(pipeline.stop(SOON).await, Ok(()));
+}
+
+#[tokio::test]
 async fn a_frame_beyond_its_budget_is_dropped_unprocessed() {
     let clock = Clock::manual(Instant::now());
     let sink = CollectingSink::default();
