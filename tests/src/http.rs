@@ -169,6 +169,8 @@ impl Connection {
         let line = read_line(&mut self.stream)?;
         let status = line
             .strip_prefix("HTTP/1.1 ")
+            // A body that ends with the connection and is not in chunks belongs to HTTP/1.0.
+            .or_else(|| line.strip_prefix("HTTP/1.0 "))
             .and_then(|rest| rest.get(..3))
             .and_then(|code| code.parse().ok())
             .ok_or_else(|| bad(format!("no status line: {line:?}")))?;

@@ -211,3 +211,18 @@ fn an_effect_is_switched_while_people_watch() {
     }
     drop(publisher);
 }
+
+#[test]
+fn of_two_pictures_at_once_the_second_is_what_stays() {
+    // Faster than `target_fps` allows: what viewers and snapshots are left with must be the newest, not the first.
+    let server = Server::start(&["--target-fps", "5"]);
+    for round in 0..3 {
+        let mut last = 0;
+        for counter in 0..6 {
+            last = server.upload("cam", &crate::marked(1, round * 10 + counter));
+        }
+        let seen = crate::shown(&server, "cam", last);
+        assert_eq!(seen, crate::marked(1, round * 10 + 5));
+        assert_eq!(server.get("/cam.jpg").expect(200).body, seen);
+    }
+}
