@@ -15,10 +15,16 @@ if [ -z "$python" ]; then
         "$python" -m pip install --quiet -r scripts/golden/requirements.txt
     fi
 fi
-cargo bench --quiet --profile release -p ooblex-models --bench effects --no-run
+bench=$(cargo bench --quiet --profile release -p ooblex-models --bench effects --no-run --message-format=json |
+    "$python" -c 'import json, sys
+for line in sys.stdin:
+    message = json.loads(line)
+    if message.get("executable") and message["target"]["name"] == "effects":
+        print(message["executable"])')
+export CRITERION_HOME=target/criterion
 printf '%-16s %10s %10s %8s\n' effect ooblex_ms opencv_ms ratio
 for effect in edge_detection cartoon grayscale sepia blur pixelate invert mirror emboss sketch sharpen vintage denoise; do
-    cargo bench --quiet --profile release -p ooblex-models --bench effects -- --quiet "effects_720p/$effect\$" >/dev/null 2>&1
+    "$bench" --bench --quiet "effects_720p/$effect\$" >/dev/null 2>&1
     opencv=$("$python" scripts/golden/bench_opencv.py "$effect" | cut -d' ' -f2)
     "$python" - "$effect" "$opencv" <<'PY'
 import json, sys

@@ -70,7 +70,7 @@ struct Tone {
     chroma: [i16; 2],
 }
 
-/// `slope * sum + start`; slope with 14 fractional bits, start in results' own.
+/// `slope * sum + start`; slope with 15 fractional bits, start in results' own.
 #[derive(Clone, Copy, Debug)]
 struct Line {
     slope: u16,
@@ -80,13 +80,13 @@ struct Line {
 impl Line {
     fn new(slope: f32, start: f32) -> Self {
         let out = (1 << OUT_BITS) as f32;
-        Self { slope: (slope * 16384.0).round() as u16, start: (start * out).round() as u16 }
+        Self { slope: (slope * 32768.0).round() as u16, start: (start * out).round() as u16 }
     }
 
     #[inline(always)]
     fn at<L: Lanes>(self, sum: L) -> L {
-        // sum / 2^4 * slope / 2^14 with 6 fractional bits is sum * 2^4 * slope / 2^16.
-        sum.up::<4>().high(L::splat(self.slope)).plus(L::splat(self.start))
+        // sum / 2^4 * slope / 2^15 with 6 fractional bits is sum * 2^3 * slope / 2^16.
+        sum.up::<3>().high(L::splat(self.slope)).plus(L::splat(self.start))
     }
 }
 
@@ -118,8 +118,7 @@ impl Tone {
     /// The weighted sum of luma (with [`SUM_BITS`]) and what chroma adds.
     #[inline(always)]
     fn sum<L: Lanes>(&self, luma: L, chroma: L) -> L {
-        let most = L::i_splat(255 << SUM_BITS);
-        luma.minus(L::splat(self.black << SUM_BITS)).plus(chroma).i_clamp(L::splat(0), most)
+        luma.minus(L::splat(self.black << SUM_BITS)).plus(chroma).i_max(L::splat(0))
     }
 
     /// New luma of a weighted sum, with [`OUT_BITS`], black excluded.
