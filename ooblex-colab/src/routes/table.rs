@@ -190,7 +190,7 @@ pub(super) const ROUTES: &[Route] = &[
         By::Ingest,
     )
     .query(&[STREAM])
-    .errors(&[400, 403, 409, 426, 429, 503]),
+    .errors(&[400, 403, 409, 429, 503]),
     Route::get("/stream.mjpg", Right::View, "the stream that began last, as MJPEG", MULTIPART, By::Mjpeg)
         .query(&[FPS])
         .errors(&[422, 503]),
