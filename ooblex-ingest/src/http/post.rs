@@ -102,8 +102,9 @@ fn decode(text: &[u8]) -> Result<Bytes, Problem> {
             other => other,
         })
         .collect();
-    let data =
-        ENGINE.decode(&plain).map_err(|e| bad(format!("not base64: {}", e.to_string().to_lowercase())))?;
+    let data = ENGINE
+        .decode(&plain)
+        .map_err(|e| bad(format!("not base64: {}", e.to_string().trim_end_matches('.').to_lowercase())))?;
     Ok(data.into())
 }
 
