@@ -146,7 +146,7 @@ impl<I: Iterator<Item = OsString>> Parser<I> {
         let known = self.done.settings.iter_mut().find(|(n, ..)| *n == name);
         match (setting.kind, known) {
             // A path may contain a comma; sources are therefore repeated, never split.
-            (Kind::List(_), known) => {
+            (Kind::List(..), known) => {
                 let mut items: Vec<String> = match setting.flag_only {
                     true => vec![text],
                     false => text.split(',').map(|t| t.trim().to_owned()).filter(|t| !t.is_empty()).collect(),
@@ -217,7 +217,7 @@ pub(crate) fn help() -> String {
                 setting.aliases.iter().map(|a| format!("--{a}")).collect::<Vec<_>>().join(", ")
             ));
         }
-        if matches!(setting.kind, Kind::List(_)) {
+        if matches!(setting.kind, Kind::List(..)) {
             notes.push("may be repeated".into());
         }
         if setting.kind == Kind::Bool {

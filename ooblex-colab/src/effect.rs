@@ -112,8 +112,10 @@ impl EffectControl {
         let _one = lock(&self.0.switching);
         let selection = self.select(effect, params)?;
         let live: Vec<_> = hub.streams().into_iter().filter(|s| !s.pipeline().state().is_over()).collect();
-        // At least one is built even without a stream, so that a wrong parameter is an error at once.
-        let trial = build(&self.0.registry, &selection)?;
+        if live.is_empty() {
+            // A wrong parameter is an error at once, not when the first stream begins.
+            build(&self.0.registry, &selection)?;
+        }
         let mut ready = Vec::with_capacity(live.len());
         for stream in live {
             ready.push((stream, build(&self.0.registry, &selection)?));
@@ -127,7 +129,6 @@ impl EffectControl {
             stream.pipeline().swap().to(effect);
         }
         self.catch_up(hub);
-        drop(trial);
         tracing::debug!(effect = %selection.chain, generation = selection.generation, "effect switched");
         Ok(selection)
     }

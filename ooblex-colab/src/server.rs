@@ -187,6 +187,12 @@ impl Server {
     }
 }
 
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.sweeper.abort();
+    }
+}
+
 /// The URL of an address; one that stands for all addresses is shown as this machine's own.
 pub(crate) fn url_of(address: SocketAddr) -> String {
     match address.ip() {

@@ -45,8 +45,8 @@ fn texts(setting: &Setting, value: DeValue<'_>) -> Result<Vec<String>, String> {
     match (setting.kind, value) {
         (Kind::Bool | Kind::Choice(_), DeValue::Boolean(v)) => Ok(vec![v.to_string()]),
         (Kind::Int { .. }, DeValue::Integer(v)) if v.radix() == 10 => Ok(vec![v.as_str().to_owned()]),
-        (Kind::Text(_) | Kind::Choice(_), DeValue::String(v)) => Ok(vec![v.into_owned()]),
-        (Kind::List(_), DeValue::Array(items)) => {
+        (Kind::Text(..) | Kind::Choice(_), DeValue::String(v)) => Ok(vec![v.into_owned()]),
+        (Kind::List(..), DeValue::Array(items)) => {
             let text = |v: toml::Spanned<DeValue<'_>>| match v.into_inner() {
                 DeValue::String(text) => Ok(text.into_owned()),
                 other => Err(show(&other)),

@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::setting::{Setting, SettingType, quoted, variable};
-use super::{Config, Kind, SETTINGS, file, find, nearest};
+use super::{Config, Kind, SETTINGS, file, find, nearest, without_secrets};
 use crate::cli::Arguments;
 
 /// Where the value of a setting comes from.
@@ -146,7 +146,7 @@ impl Reader<'_> {
         let setting = find(name)?;
         let default = || match (setting.default, setting.kind) {
             (Some(text), _) => Some(vec![text.to_owned()]),
-            (None, Kind::List(_)) => Some(Vec::new()),
+            (None, Kind::List(..)) => Some(Vec::new()),
             (None, _) => None,
         };
         let (texts, origin) = match self.given.and_then(|g| g.0.get(name)) {
@@ -159,6 +159,7 @@ impl Reader<'_> {
         match T::read(&texts, setting) {
             Ok(value) => Some(value),
             Err(reason) => {
+                let texts: Vec<_> = texts.iter().map(|text| shown(text)).collect();
                 let shown = match texts.as_slice() {
                     [text] => quoted(text),
                     _ => super::setting::quoted_list(&texts),
@@ -167,6 +168,14 @@ impl Reader<'_> {
                 None
             }
         }
+    }
+}
+
+/// A value for an error: a URL without what may be secret in it.
+fn shown(text: &str) -> String {
+    match text.find("://").map(|at| text[..at].rfind('=').map_or(0, |equals| equals + 1)) {
+        Some(start) => format!("{}{}", &text[..start], without_secrets(&text[start..])),
+        None => text.to_owned(),
     }
 }
 
@@ -269,7 +278,7 @@ fn show(value: &OsStr) -> String {
 /// The items of a list, or the one text of anything else.
 fn split(setting: &Setting, text: &str) -> Vec<String> {
     match setting.kind {
-        Kind::List(_) => {
+        Kind::List(..) => {
             text.split(',').map(str::trim).filter(|t| !t.is_empty()).map(str::to_owned).collect()
         }
         _ => vec![text.trim().to_owned()],

@@ -75,21 +75,21 @@ macro_rules! settings {
 
 settings! {
     "Network" {
-        bind: IpAddr = Kind::Text("an IP address, or localhost"), Some("127.0.0.1"),
+        bind: IpAddr = Kind::Text("ADDRESS", "an IP address, or localhost"), Some("127.0.0.1"),
             "Address to listen on. With any but a loopback address, everybody who can reach it can watch and publish.";
         mjpeg_port: u16 = PORT, Some("8081"),
             "Port of the page, the API and the streams; 0 takes any free one.";
         webrtc_port: Option<u16> = PORT, None,
             "A second port with the same routes; not used unless set. 8443 by custom.";
-        cors_origins: Vec<WebOrigin> = Kind::List("origins like https://example.org"), None,
+        cors_origins: Vec<WebOrigin> = Kind::List("ORIGIN", "origins like https://example.org"), None,
             "Web origins whose pages may use the API. Pictures may be shown by any page while bound to loopback.";
     }
     "Streams" {
         demo: bool = Kind::Bool, Some("false"),
             "Play the bundled clip as stream `demo`.";
-        source [flag_only]: Vec<SourceSpec> = Kind::List("NAME=PATH, NAME=pattern or NAME=http://..."), None,
+        source [flag_only]: Vec<SourceSpec> = Kind::List("NAME=WHERE", "NAME=PATH, NAME=pattern or NAME=http://..."), None,
             "Play a clip, a Y4M file, a folder of pictures, the test pattern or an MJPEG stream as stream NAME.";
-        model_name (effect, model): String = Kind::Text("an effect, or several joined by `|`"), Some("none"),
+        model_name (effect, model): String = Kind::Text("EFFECT", "an effect, or several joined by `|`"), Some("none"),
             "What happens to every frame until somebody chooses otherwise. `ooblex-colab effects` lists what there is.";
         target_fps: u32 = int(0, 240, "frames a second"), Some("30"),
             "Most frames a second that a stream processes; 0 for no limit.";
@@ -121,7 +121,7 @@ settings! {
     "Process" {
         worker_threads: usize = int(1, 64, "threads"), Some("2"),
             "Threads for the API and uploads. Effects and viewers have threads of their own.";
-        log_level: LogLevel = Kind::Text("off, error, warn, info, debug or trace, also by target: info,ooblex_mjpeg=debug"), Some("info"),
+        log_level: LogLevel = Kind::Text("LEVEL", "off, error, warn, info, debug or trace, also by target: info,ooblex_mjpeg=debug"), Some("info"),
             "What is logged, to standard error.";
         log_format: LogFormat = Kind::Choice(LogFormat::WORDS), Some("text"),
             "How log lines look: text for people, json for machines.";

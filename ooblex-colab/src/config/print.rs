@@ -74,7 +74,7 @@ fn forms(setting: &Setting) -> String {
 fn default(setting: &Setting) -> String {
     match (setting.default, setting.kind) {
         (Some(text), _) => format!("`{text}`"),
-        (None, Kind::List(_)) => "none".into(),
+        (None, Kind::List(..)) => "none".into(),
         (None, _) => "unset".into(),
     }
 }

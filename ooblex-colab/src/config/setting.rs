@@ -20,11 +20,11 @@ pub enum Kind {
     },
     /// One of a few words.
     Choice(&'static [&'static str]),
-    /// Text, described by the given words.
-    Text(&'static str),
-    /// Any number of texts, described by the given words: an array in a file, repeated on the command line,
-    /// separated by commas in a variable.
-    List(&'static str),
+    /// Text: its placeholder in help, and what is allowed.
+    Text(&'static str, &'static str),
+    /// Any number of texts: the placeholder of one, and what is allowed. An array in a file, repeated on the command
+    /// line, separated by commas in a variable.
+    List(&'static str, &'static str),
 }
 
 /// One setting. The table [`SETTINGS`](super::SETTINGS) drives flags, variables, file keys, help and documents.
@@ -72,7 +72,7 @@ impl Setting {
                 format!("a whole number from {min} to {max}{unit}")
             }
             Kind::Choice(words) => words.join(", "),
-            Kind::Text(what) | Kind::List(what) => what.into(),
+            Kind::Text(_, what) | Kind::List(_, what) => what.into(),
         }
     }
 
@@ -82,7 +82,7 @@ impl Setting {
             Kind::Bool => "BOOL",
             Kind::Int { .. } => "N",
             Kind::Choice(_) => "WORD",
-            Kind::Text(_) | Kind::List(_) => "TEXT",
+            Kind::Text(name, _) | Kind::List(name, _) => name,
         }
     }
 }

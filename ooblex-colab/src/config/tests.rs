@@ -142,7 +142,7 @@ fn every_problem_of_every_layer_is_reported_at_once() {
         "max_streams (from --max-streams) is \"0\"; allowed: a whole number from 1 to 10000 streams",
         "use_gpu (from --use-gpu) is \"maybe\"; allowed: auto, true, off, false, required",
         "cors_origins (from OOBLEX_CORS_ORIGINS) is \"*\"; allowed: origins like https://example.org (`*` would let every web page use this server; list the origins)",
-        "source (from --source) is \"clip.mp4\"; allowed: NAME=PATH, NAME=pattern or NAME=http://... (\"clip.mp4\" has no name; write NAME=clip.mp4)",
+        "source (from --source) is \"clip.mp4\"; allowed: NAME=PATH, NAME=pattern or NAME=http://... (it has no name; write NAME= in front of it)",
     ] {
         assert!(errors.iter().any(|e| e == expected), "{expected} is not among {errors:#?}");
     }
@@ -264,6 +264,14 @@ fn the_printed_configuration_names_origins_and_hides_secrets() {
     }
     assert!(printed.lines().any(|l| l.starts_with("jpeg_quality = 70  # ") && l.ends_with("ooblex.toml:1")));
     assert!(!printed.contains("secret"), "{printed}");
+    for url in [
+        "http://me:secret@host/s?token=secret",
+        "cam=https://me:secret@host/s?token=secret",
+        "a b=http://me:secret@host",
+    ] {
+        let errors = layers("", &[], &["--source", url]).expect_err("wrong");
+        assert!(!errors[0].contains("secret") && errors[0].contains("***@host"), "{errors:?}");
+    }
 }
 
 #[test]

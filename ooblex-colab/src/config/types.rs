@@ -173,8 +173,10 @@ pub enum SourcePlace {
 impl FromStr for SourceSpec {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let Some((name, place)) = text.split_once('=') else {
-            return Err(format!("{text:?} has no name; write NAME={text}"));
+        let (name, place) = match text.split_once('=') {
+            // An equals sign after the scheme belongs to the query of a URL.
+            Some((name, place)) if !name.contains("://") => (name, place),
+            _ => return Err("it has no name; write NAME= in front of it".into()),
         };
         let stream = StreamId::new(name.trim()).map_err(|e| e.to_string())?;
         let lower = place.to_ascii_lowercase();
@@ -255,7 +257,7 @@ mod tests {
         assert_eq!(of("a=pattern").expect("pattern").place, SourcePlace::Pattern);
         assert_eq!(of("a=x=y.mp4").expect("file").place, SourcePlace::File("x=y.mp4".into()));
         assert_eq!(of("a=HTTP://h/s").expect("url").place, SourcePlace::Mjpeg("HTTP://h/s".into()));
-        for bad in ["clip.mp4", "a=", "a b=pattern", "stream=pattern", "a=https://h/s"] {
+        for bad in ["clip.mp4", "http://h/s?a=b", "a=", "a b=pattern", "stream=pattern", "a=https://h/s"] {
             assert!(of(bad).is_err(), "{bad}");
         }
     }

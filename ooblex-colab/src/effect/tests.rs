@@ -81,8 +81,8 @@ async fn a_switch_reaches_live_and_later_streams() {
 
 #[tokio::test]
 async fn a_switch_that_fails_on_one_stream_changes_none() {
-    // Enough for the trial and two of three streams.
-    let control = control(3);
+    // Enough for two of three streams.
+    let control = control(2);
     let (hub, streams) = hub(&control, &["a", "b", "c"]);
     let error = control.switch_all(&hub, "scarce", Params::new()).map(|_| ()).expect_err("too few");
     assert_eq!(error.to_string(), "scarce could not be made ready: no memory left");

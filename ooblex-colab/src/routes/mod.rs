@@ -190,7 +190,11 @@ impl Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.app.requests().end(self.route, self.status, self.began.elapsed());
+        let took = self.began.elapsed();
+        self.app.requests().end(self.route, self.status, took);
+        // The template and not the path, which may hold what is nobody's business.
+        let route = self.route.map_or("unknown", |index| ROUTES[index].path);
+        tracing::debug!(route, status = self.status, took_ms = took.as_secs_f64() * 1e3, "request");
     }
 }
 

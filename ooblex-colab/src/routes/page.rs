@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderValue, header};
 
 /// Everything comes from this server. `frame-ancestors` lets a notebook show the page in its output.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; \
-     media-src 'self' blob:; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; \
+     media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'self' https://colab.research.google.com https://*.googleusercontent.com https://*.colab.dev";
 
 fn file(kind: &'static str, content: &'static str) -> Response {
