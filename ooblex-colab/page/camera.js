@@ -113,7 +113,7 @@ export class Camera {
     this.connect();
     let before = 0;
     this.timers = [
-      window.setInterval(() => this.tick(), 1000 / MOST_PER_SECOND),
+      window.setInterval(() => this.tick(), Math.ceil(1000 / MOST_PER_SECOND)),
       window.setInterval(() => {
         this.onSending({ sent: this.sent, perSecond: this.sent - before, roundTrip: this.roundTrip });
         before = this.sent;
