@@ -200,6 +200,11 @@ impl Thread {
             return;
         }
         room.last = Some(part.clone());
+        if room.is_stale(now, &self.shared.config) {
+            // Found when the first viewer came, long after it was new.
+            self.repeat_in(RoomKey::of(&channel), now);
+            return;
+        }
         room.sent_at = now;
         for id in &room.viewers {
             if let Some(viewer) = self.viewers.get_mut(*id) {
@@ -266,14 +271,25 @@ impl Thread {
         let Some(viewer) = self.viewers.get_mut(id) else { return };
         let room = self.rooms.of(channel, now);
         room.viewers.push(id);
-        viewer.seat = Some(Seat::take(channel));
         viewer.room = room.key();
-        match room.last.clone() {
-            Some(part) if !room.is_stale(now, &self.shared.config) => {
-                viewer.offer(&part, now, &self.shared.counters);
+        // From here on the sink encodes; what came before may not be encoded yet.
+        viewer.seat = Some(Seat::take(channel));
+        let shown = room.last.as_ref().map_or(0, |part| part.order);
+        let behind = channel.newest().filter(|shot| shot.order > shown);
+        if room.last.is_some() && behind.is_none() {
+            self.show(id, RoomKey::of(channel), now);
+        }
+        let Some(shot) = behind else { return };
+        match shot.ready(channel) {
+            Some(Ok(part)) => self.publish(channel.clone(), part, now),
+            Some(Err(_)) => {}
+            None => {
+                let (channel, fanout) = (channel.clone(), Fanout(self.inbox.clone()));
+                tokio::task::spawn_blocking(move || match shot.part(&channel) {
+                    Ok(part) => fanout.publish(&channel, part),
+                    Err(error) => tracing::debug!(%error, "the newest picture could not be encoded"),
+                });
             }
-            Some(_) => self.show(id, RoomKey::of(channel), now),
-            None => {}
         }
     }
 

@@ -221,7 +221,7 @@ pub(crate) struct Shot {
     /// When it reached the sink.
     pub(crate) at: Instant,
     /// Frames of the stream up to this one.
-    order: u64,
+    pub(crate) order: u64,
     part: OnceLock<Result<Arc<Part>, String>>,
 }
 
@@ -231,7 +231,7 @@ impl Shot {
     }
 
     /// The part if it is there, or can be had without encoding because the picture is a JPEG that nobody touched.
-    fn ready(&self, channel: &Channel) -> Option<Result<Arc<Part>, String>> {
+    pub(crate) fn ready(&self, channel: &Channel) -> Option<Result<Arc<Part>, String>> {
         if let Some(part) = self.part.get() {
             return Some(part.clone());
         }

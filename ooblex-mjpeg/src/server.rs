@@ -114,7 +114,7 @@ impl Viewing {
         });
     }
 
-    async fn watch(&self, target: Target, query: Option<&str>, method: &Method) -> Result<Response, Problem> {
+    fn watch(&self, target: Target, query: Option<&str>, method: &Method) -> Result<Response, Problem> {
         let fps = query::fps(query)?;
         if method == Method::HEAD {
             return Ok(stream_head(Body::empty()));
@@ -125,7 +125,6 @@ impl Viewing {
                 .limit(limit)
                 .retry_after(RETRY_AFTER),
         })?;
-        ticket.prepare().await;
         Ok(stream_response(ticket))
     }
 
@@ -145,7 +144,7 @@ async fn newest_stream(
     method: Method,
 ) -> Result<Response, Problem> {
     viewing.follow();
-    viewing.watch(Target::Newest(viewing.newest()), query.as_deref(), &method).await
+    viewing.watch(Target::Newest(viewing.newest()), query.as_deref(), &method)
 }
 
 async fn named_stream(
@@ -155,7 +154,7 @@ async fn named_stream(
     method: Method,
 ) -> Result<Response, Problem> {
     let id = viewing.live(&decoded(name)?)?;
-    viewing.watch(Target::Stream(id), query.as_deref(), &method).await
+    viewing.watch(Target::Stream(id), query.as_deref(), &method)
 }
 
 async fn newest_snapshot(
@@ -190,7 +189,7 @@ async fn alias(
     let file = decoded(file)?;
     if let Some(name) = file.strip_suffix(".mjpg") {
         let id = viewing.live(name)?;
-        return viewing.watch(Target::Stream(id), query.as_deref(), &method).await;
+        return viewing.watch(Target::Stream(id), query.as_deref(), &method);
     }
     match file.strip_suffix(".jpg") {
         Some(name) => viewing.snapshot(Some(&viewing.live(name)?), query.as_deref()).await,

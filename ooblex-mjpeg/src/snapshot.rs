@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ooblex_core::{BufferPool, Image, StreamId};
+#[cfg(feature = "server")]
+use ooblex_core::Image;
+use ooblex_core::{BufferPool, StreamId};
 
 use crate::hub::{Channel, MjpegHub, Shared, Shot, part_of};
 use crate::multipart::PictureInfo;

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use ooblex_core::{RateCap, StreamId};
 
 use crate::fanout::{Command, Fanout, Mailbox, NewViewer, Outlet};
-use crate::hub::{MjpegHub, Permit, Seat, part_of};
+use crate::hub::{MjpegHub, Permit, Seat};
 use crate::multipart::Part;
 
 /// What a viewer wants to see.
@@ -78,16 +78,6 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// Makes sure that the newest picture is encoded, so that the viewer need not wait for the next one.
-    pub async fn prepare(&self) {
-        let Some(channel) = self.seat.as_ref().map(|seat| &seat.0) else { return };
-        let Some(shot) = channel.newest() else { return };
-        match part_of(&shot, channel).await {
-            Ok(part) => self.fanout.publish(channel, part),
-            Err(error) => tracing::debug!(%error, "the newest picture could not be encoded"),
-        }
-    }
-
     /// Writes to `stream`, which must be non-blocking and at the beginning of the response's body, until the stream
     /// or the viewer ends. `guard` is kept as long as the socket.
     pub fn attach(self, stream: std::net::TcpStream, guard: impl Send + 'static) {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use ooblex_core::hub::{Hub, HubConfig, Stream, StreamFactory};
 use ooblex_core::pipeline::Effect;
 use ooblex_core::{
-    BoxError, BufferPool, Clock, ColorSpace, Encoded, FrameSink, Image, ImageCodec, PassThrough, Picture,
+    BoxError, BufferPool, ColorSpace, Encoded, FrameSink, Image, ImageCodec, PassThrough, Picture,
     PictureDecoder, PixelFormat, StreamId, StreamStats, Want,
 };
 use ooblex_http::{ConnectionLimits, ServeConfig, serve};
@@ -50,7 +50,6 @@ impl PictureDecoder for Turbo {
 pub(crate) struct Site {
     pub(crate) hub: Hub,
     pub(crate) mjpeg: MjpegHub,
-    pub(crate) clock: Clock,
     pub(crate) limits: ConnectionLimits,
     /// Served by `ooblex_http::serve`, which hands sockets over.
     pub(crate) address: SocketAddr,
@@ -66,7 +65,7 @@ impl Site {
         let mjpeg = MjpegHub::new(config).expect("starts");
         let mut hub_config = HubConfig::default();
         hub_config.target_fps = 0;
-        hub_config.clock = clock.clone();
+        hub_config.clock = clock;
         let hub = Hub::new(hub_config, Factory(mjpeg.clone()));
         let routes = router(hub.clone(), mjpeg.clone());
         let (listener, address) = bind().await;
@@ -75,7 +74,7 @@ impl Site {
         tokio::spawn(serve(listener, routes.clone(), serving, std::future::pending()));
         let (listener, plain) = bind().await;
         tokio::spawn(async move { axum::serve(listener, routes).await });
-        Self { hub, mjpeg, clock, limits, address, plain }
+        Self { hub, mjpeg, limits, address, plain }
     }
 
     pub(crate) fn publish(&self, name: &str) -> Arc<Stream> {
