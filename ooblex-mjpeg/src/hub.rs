@@ -153,6 +153,11 @@ impl MjpegHub {
         self.channel(id).map_or(0, |channel| channel.viewers())
     }
 
+    /// Sequence number of the newest frame that the stream's sink has taken; `None` before the first.
+    pub fn newest_sequence(&self, id: &StreamId) -> Option<u64> {
+        self.channel(id)?.newest().map(|shot| shot.frame.sequence)
+    }
+
     /// Viewers of all streams now.
     pub fn total_viewers(&self) -> usize {
         self.0.shared.viewers.load(Ordering::Relaxed)

@@ -99,6 +99,11 @@ impl Site {
         Answer::parse(&all)
     }
 
+    /// Waits until the sink of the stream `cam` has taken this frame.
+    pub(crate) async fn taken(&self, sequence: u64) {
+        self.until("the frame", || self.mjpeg.newest_sequence(&id("cam")) >= Some(sequence)).await;
+    }
+
     /// Waits until `ready` holds.
     pub(crate) async fn until(&self, what: &str, ready: impl Fn() -> bool) {
         let waiting = async {

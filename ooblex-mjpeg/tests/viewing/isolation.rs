@@ -15,7 +15,7 @@ async fn nothing_is_encoded_while_nobody_watches() {
     let stream = site.publish("cam");
     for n in 1..=10 {
         push(&stream, pixels(n));
-        site.until("the frame", || stream.stats().processed.get() == n).await;
+        site.taken(n).await;
     }
     assert_eq!(site.mjpeg.counters().encoded.get(), 0);
     // The first viewer gets the newest frame at once, without waiting for another.
@@ -111,7 +111,7 @@ async fn a_slow_viewer_skips_whole_pictures() {
     while counters.parts_skipped.get() < 10 {
         last = push(&stream, encoded(large.clone()));
         let want = last;
-        site.until("the frame", || stream.stats().processed.get() == want).await;
+        site.taken(want).await;
         assert!(last < 2_000, "nothing is skipped");
     }
     // Whole parts only, in order, with gaps, up to the newest.

@@ -23,7 +23,7 @@ async fn the_rules_of_age() {
     let stream = site.publish("cam");
     assert_eq!(site.get("/cam.jpg").await.status, 503, "live, but without a picture");
     push(&stream, encoded(jpeg(1)));
-    site.until("the frame", || stream.stats().processed.get() == 1).await;
+    site.taken(1).await;
     // Fresh: at once. Older than a second: after waiting in vain. Older than ten: none.
     for (advance, status) in [(0, 200), (999, 200), (2_000, 200), (7_000, 200), (2, 503)] {
         clock.advance(Duration::from_millis(advance));
@@ -34,9 +34,9 @@ async fn the_rules_of_age() {
     }
     let before = site.mjpeg.counters().encoded.get();
     push(&stream, encoded(jpeg(2)));
-    site.until("the frame", || stream.stats().processed.get() == 2).await;
+    site.taken(2).await;
     let answer = site.get("/cam.jpg").await;
-    assert_eq!(answer.body, jpeg(2), "passed on byte by byte");
+    assert!(answer.body == jpeg(2), "passed on byte by byte");
     assert_eq!(answer.header("content-type").as_deref(), Some("image/jpeg"));
     assert_eq!(answer.header("x-ooblex-stream").as_deref(), Some("cam"));
     assert_eq!(answer.header("x-ooblex-sequence").as_deref(), Some("2"));
@@ -56,13 +56,13 @@ async fn an_old_picture_waits_for_the_next_one() {
     .await;
     let stream = site.publish("cam");
     push(&stream, encoded(jpeg(1)));
-    site.until("the frame", || stream.stats().processed.get() == 1).await;
+    site.taken(1).await;
     clock.advance(Duration::from_millis(1_500));
     let (answer, ()) = tokio::join!(site.get("/cam.jpg"), async {
         tokio::time::sleep(Duration::from_millis(50)).await;
         push(&stream, encoded(jpeg(2)));
     });
-    assert_eq!(answer.body, jpeg(2));
+    assert!(answer.body == jpeg(2));
 }
 
 #[tokio::test]
@@ -70,7 +70,7 @@ async fn snapshots_of_one_frame_share_its_encode() {
     let site = Site::start(|_| {}).await;
     let stream = site.publish("cam");
     push(&stream, pixels(1));
-    site.until("the frame", || stream.stats().processed.get() == 1).await;
+    site.taken(1).await;
     let (a, b, c) = tokio::join!(site.get("/cam.jpg"), site.get("/cam.jpg"), site.get("/snapshot.jpg"));
     assert!(a.status == 200 && a.body == b.body && b.body == c.body);
     assert_eq!(site.mjpeg.counters().encoded.get(), 1);
@@ -82,7 +82,7 @@ async fn widths_are_scaled_in_proportion() {
     let site = Site::start(|_| {}).await;
     let stream = site.publish("cam");
     push(&stream, encoded(jpeg(1)));
-    site.until("the frame", || stream.stats().processed.get() == 1).await;
+    site.taken(1).await;
     for (width, height) in [(64, 48), (63, 47), (32, 24), (20, 15), (8, 6), (7, 5), (1, 1)] {
         let answer = site.get(&format!("/cam.jpg?width={width}")).await;
         let header = turbojpeg::read_header(&answer.body).expect("a JPEG");
@@ -108,7 +108,7 @@ async fn png_keeps_alpha_and_pixels() {
         let data = data[..5 * 3 * channels].to_vec();
         let image = Image::from_vec(format, 5, 3, ColorSpace::JPEG, data.clone()).unwrap();
         push(&stream, Picture::new(image, pool.clone()));
-        site.until("the frame", || stream.stats().processed.get() == n as u64 + 1).await;
+        site.taken(n as u64 + 1).await;
         let answer = site.get("/streams/cam/snapshot.png").await;
         assert_eq!(answer.header("content-type").as_deref(), Some("image/png"));
         let png = image::load_from_memory_with_format(&answer.body, image::ImageFormat::Png).expect("a PNG");
