@@ -23,7 +23,8 @@ impl FrameProcessor for Threshold {
 }
 
 fn register(registry: &mut Registry) {
-    let level = ParamSpec::new("level", ParamType::Int(1..=255), 128, "luma that becomes white").unit("8-bit");
+    let level =
+        ParamSpec::new("level", ParamType::Int(1..=255), 128, "luma that becomes white").unit("8-bit");
     let spec = KindSpec::new("threshold", "Black and white by brightness").param(level);
     registry.add(spec, |o: &Options| Ok::<_, BoxError>(Threshold { level: o.get_or("level", 128)? }));
 }

@@ -33,7 +33,9 @@ impl FrameSink for Brightness {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let Some(path) = std::env::args().nth(1) else { anyhow::bail!("give a clip: an MP4, a Y4M file or a folder") };
+    let Some(path) = std::env::args().nth(1) else {
+        anyhow::bail!("give a clip: an MP4, a Y4M file or a folder")
+    };
     let mut registry = Registry::new();
     ooblex_models::register(&mut registry);
     let chain = Chain::parse("blur|edge_detection", &registry)?;

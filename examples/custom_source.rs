@@ -5,11 +5,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ooblex_core::PassThrough;
 use ooblex_core::StreamStats;
 use ooblex_core::hub::{Hub, HubConfig, StreamFactory};
 use ooblex_core::pipeline::Effect;
 use ooblex_core::prelude::*;
-use ooblex_core::PassThrough;
 use ooblex_mjpeg::{MjpegConfig, MjpegHub};
 
 /// 640x480 pictures, 25 a second.
@@ -24,7 +24,7 @@ impl FrameSource for Plasma {
     async fn next_frame(&mut self) -> Result<Option<Frame>, SourceError> {
         self.pace.tick().await;
         self.count += 1;
-        let image = self.draw().map_err(|e| SourceError::Frame(e.into()))?;
+        let image = self.draw().map_err(SourceError::Frame)?;
         let picture = Picture::new(image, self.pool.clone());
         Ok(Some(Frame::new(StreamId::default(), self.count, Instant::now(), picture)))
     }
@@ -34,7 +34,9 @@ impl Plasma {
     fn draw(&self) -> Result<Image, BoxError> {
         let time = self.count as f32 / 25.0;
         let mut image = Image::alloc(PixelFormat::I420, 640, 480, ColorSpace::JPEG, &self.pool)?;
-        for (plane, (scale, speed)) in image.i420_mut()?.iter_mut().zip([(40.0, 1.0), (23.0, 0.7), (31.0, -0.9)]) {
+        for (plane, (scale, speed)) in
+            image.i420_mut()?.iter_mut().zip([(40.0, 1.0), (23.0, 0.7), (31.0, -0.9)])
+        {
             for (y, row) in plane.rows_mut().enumerate() {
                 for (x, v) in row.iter_mut().enumerate() {
                     let wave = (x as f32 / scale + time * speed).sin() + (y as f32 / scale - time).cos();

@@ -11,7 +11,10 @@ use bytes::Bytes;
 use ooblex_core::{BoxError, Frame, FrameSink, ImageCodec, Picture, SinkError};
 
 use crate::encode::EncoderPool;
-use crate::multipart::{Part, PictureInfo};
+use crate::multipart::{Framing, Part, PictureInfo};
+
+/// In a file every part has its length and times.
+const FRAMING: Framing = Framing::Delimited;
 
 const QUALITY: u8 = 85;
 
@@ -92,7 +95,7 @@ impl MjpegFileSink {
         let path: PathBuf = path.into();
         let mut file = BufWriter::new(OpenOptions::new().write(true).create_new(true).open(&path)?);
         if format == MjpegFormat::Multipart {
-            file.write_all(&Part::preamble(Instant::now()).pieces().concat())?;
+            file.write_all(&Part::preamble(FRAMING, Instant::now()).pieces(FRAMING).concat())?;
         }
         let (path, encoders) = (path.into(), Arc::default());
         Ok(Self { path, format, quality: QUALITY, file: Some(file), encoders })
@@ -149,7 +152,7 @@ impl FrameSink for MjpegFileSink {
                 MjpegFormat::Raw => file.write_all(&jpeg),
                 MjpegFormat::Multipart => {
                     let part = Part::new(jpeg, info, size, now, now, None);
-                    part.pieces().iter().try_for_each(|piece| file.write_all(piece))
+                    part.pieces(FRAMING).iter().try_for_each(|piece| file.write_all(piece))
                 }
             };
             written.map_err(WriteError::File)
@@ -161,7 +164,7 @@ impl FrameSink for MjpegFileSink {
         let format = self.format;
         self.with_file(move |file| {
             if format == MjpegFormat::Multipart {
-                let closing = Part::closing(Instant::now()).pieces().concat();
+                let closing = Part::closing(FRAMING, None, Instant::now()).pieces(FRAMING).concat();
                 file.write_all(&closing).map_err(WriteError::File)?;
             }
             file.flush().and_then(|()| file.get_ref().sync_all()).map_err(WriteError::File)

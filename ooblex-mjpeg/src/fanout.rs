@@ -248,8 +248,8 @@ impl Thread {
     }
 
     fn add(&mut self, new: NewViewer, now: Instant) {
-        let NewViewer { seat, follow, outlet, permit, cap } = new;
-        let Ok(viewer) = Viewer::new(outlet, permit, follow, cap, now) else { return };
+        let NewViewer { seat, follow, outlet, permit, framing, cap } = new;
+        let Ok(viewer) = Viewer::new(outlet, permit, framing, follow, cap, now) else { return };
         let id = self.viewers.insert(viewer, &self.inbox);
         if self.stop_at.is_some() {
             self.close(id, now);

@@ -55,7 +55,7 @@ mod viewing;
 pub use channel::{ChannelSink, FrameReceiver};
 pub use disk::{MjpegFileSink, MjpegFormat, SnapshotSink};
 pub use hub::{MjpegConfig, MjpegCounters, MjpegHub, MjpegSink};
-pub use multipart::{BOUNDARY, CONTENT_TYPE, PictureInfo};
+pub use multipart::{BOUNDARY, CONTENT_TYPE, Framing, PictureInfo};
 pub use placeholder::placeholder;
 #[cfg(feature = "server")]
 pub use server::router;

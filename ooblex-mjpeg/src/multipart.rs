@@ -12,8 +12,11 @@
 //! --frame--\r\n                                <- only at the very end
 //! ```
 //!
-//! Chromium shows a picture only when the delimiter behind it has arrived, so that delimiter is not left to the next
+//! The delimiter leaves with the picture before it, so that readers which wait for it need not wait for the next
 //! picture. It must be the whole line: a part that begins with an empty line has no headers (RFC 2046, 5.1.1).
+//!
+//! Chromium wants even more: it shows a picture only when the *headers* of the next part are complete. Its viewers
+//! get [`Framing::Ahead`], in which those leave with the picture, too, and say no more than the type.
 
 use std::fmt::Write as _;
 use std::io::IoSlice;
@@ -31,6 +34,19 @@ pub const CONTENT_TYPE: &str = "multipart/x-mixed-replace; boundary=frame";
 const PREAMBLE: &[u8] = b"--frame\r\n";
 const DELIMITER: &[u8] = b"\r\n--frame\r\n";
 const CLOSING: &[u8] = b"--frame--\r\n";
+const PREAMBLE_AHEAD: &[u8] = b"--frame\r\nContent-Type: image/jpeg\r\n\r\n";
+const DELIMITER_AHEAD: &[u8] = b"\r\n--frame\r\nContent-Type: image/jpeg\r\n\r\n";
+const CLOSING_AHEAD: &[u8] = b"\r\n--frame--\r\n";
+
+/// How much of the next part leaves together with a picture.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Framing {
+    /// The delimiter. Every part has a length and says when it was taken.
+    #[default]
+    Delimited,
+    /// The delimiter and all headers, which are the type alone, since nothing else is known yet.
+    Ahead,
+}
 
 /// What a picture says about itself, on parts and snapshots.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,33 +136,32 @@ impl Part {
     }
 
     /// The beginning of a response.
-    pub(crate) fn preamble(at: Instant) -> Self {
-        Self::bare(PREAMBLE, at)
+    pub(crate) fn preamble(framing: Framing, at: Instant) -> Self {
+        let bytes = match framing {
+            Framing::Delimited => PREAMBLE,
+            Framing::Ahead => PREAMBLE_AHEAD,
+        };
+        Self::bare(Bytes::new(), bytes, at)
     }
 
-    /// The end of a response.
-    pub(crate) fn closing(at: Instant) -> Self {
-        Self::bare(CLOSING, at)
-    }
-
-    fn bare(bytes: &'static [u8], at: Instant) -> Self {
-        let info = PictureInfo { sequence: 0, captured_ms: 0, latency_ms: 0 };
-        Self {
-            head: Bytes::from_static(bytes),
-            jpeg: Bytes::new(),
-            tail: &[],
-            info,
-            order: 0,
-            size: (0, 0),
-            at,
-            made: at,
-            stats: None,
+    /// The end of a response. Where headers went ahead, the part that they promised is `last` again: an empty one
+    /// would blank the picture.
+    pub(crate) fn closing(framing: Framing, last: Option<&Self>, at: Instant) -> Self {
+        match framing {
+            Framing::Delimited => Self::bare(Bytes::new(), CLOSING, at),
+            Framing::Ahead => Self::bare(last.map(|l| l.jpeg.clone()).unwrap_or_default(), CLOSING_AHEAD, at),
         }
+    }
+
+    /// Bytes that are the same in every framing: they have no head.
+    fn bare(jpeg: Bytes, tail: &'static [u8], at: Instant) -> Self {
+        let info = PictureInfo { sequence: 0, captured_ms: 0, latency_ms: 0 };
+        Self { head: Bytes::new(), jpeg, tail, info, order: 0, size: (0, 0), at, made: at, stats: None }
     }
 
     /// Whether this is a picture, not the beginning or the end.
     pub(crate) fn is_picture(&self) -> bool {
-        !self.tail.is_empty()
+        !self.head.is_empty()
     }
 
     /// The picture.
@@ -155,14 +170,16 @@ impl Part {
     }
 
     /// Bytes to write.
-    pub(crate) fn len(&self) -> usize {
-        self.head.len() + self.jpeg.len() + self.tail.len()
+    pub(crate) fn len(&self, framing: Framing) -> usize {
+        let (head, tail) = self.frame(framing);
+        head.len() + self.jpeg.len() + tail.len()
     }
 
     /// What is left to write after `written` bytes, for one vectored write.
-    pub(crate) fn slices(&self, written: usize) -> [IoSlice<'_>; 3] {
+    pub(crate) fn slices(&self, framing: Framing, written: usize) -> [IoSlice<'_>; 3] {
+        let (head, tail) = self.frame(framing);
         let mut skip = written;
-        [&self.head[..], &self.jpeg[..], self.tail].map(|bytes| {
+        [head, &self.jpeg[..], tail].map(|bytes| {
             let from = skip.min(bytes.len());
             skip -= from;
             IoSlice::new(&bytes[from..])
@@ -170,8 +187,18 @@ impl Part {
     }
 
     /// The same bytes in pieces that share the picture.
-    pub(crate) fn pieces(&self) -> [Bytes; 3] {
-        [self.head.clone(), self.jpeg.clone(), Bytes::from_static(self.tail)]
+    pub(crate) fn pieces(&self, framing: Framing) -> [Bytes; 3] {
+        let (head, tail) = self.frame(framing);
+        let head = if head.is_empty() { Bytes::new() } else { self.head.clone() };
+        [head, self.jpeg.clone(), Bytes::from_static(tail)]
+    }
+
+    /// What goes before and behind the picture.
+    fn frame(&self, framing: Framing) -> (&[u8], &'static [u8]) {
+        match framing {
+            Framing::Ahead if self.is_picture() => (&[], DELIMITER_AHEAD),
+            _ => (&self.head, self.tail),
+        }
     }
 }
 
@@ -180,8 +207,10 @@ mod tests {
     use super::*;
     use ooblex_core::{BufferPool, Image, Picture, StreamId};
 
-    fn flat(part: &Part, written: usize) -> Vec<u8> {
-        part.slices(written).iter().flat_map(|s| s.to_vec()).collect()
+    const BOTH: [Framing; 2] = [Framing::Delimited, Framing::Ahead];
+
+    fn flat(part: &Part, framing: Framing, written: usize) -> Vec<u8> {
+        part.slices(framing, written).iter().flat_map(|s| s.to_vec()).collect()
     }
 
     #[test]
@@ -191,11 +220,28 @@ mod tests {
         let part = Part::new(Bytes::from_static(b"JPEG"), info, (1, 1), now, now, None);
         let want = "Content-Type: image/jpeg\r\nContent-Length: 4\r\nX-Ooblex-Sequence: 17\r\n\
                     X-Ooblex-Captured-Ms: 1700000000123\r\nX-Ooblex-Latency-Ms: 4\r\n\r\nJPEG\r\n--frame\r\n";
-        assert_eq!(String::from_utf8(flat(&part, 0)).expect("text"), want);
-        assert_eq!(part.len(), want.len());
-        assert_eq!(part.pieces().concat(), want.as_bytes());
-        assert_eq!(flat(&Part::preamble(Instant::now()), 0), b"--frame\r\n");
-        assert_eq!(flat(&Part::closing(Instant::now()), 0), b"--frame--\r\n");
+        let whole = Framing::Delimited;
+        assert_eq!(String::from_utf8(flat(&part, whole, 0)).expect("text"), want);
+        assert_eq!(part.len(whole), want.len());
+        assert_eq!(part.pieces(whole).concat(), want.as_bytes());
+        assert_eq!(flat(&Part::preamble(whole, now), whole, 0), b"--frame\r\n");
+        assert_eq!(flat(&Part::closing(whole, Some(&part), now), whole, 0), b"--frame--\r\n");
+    }
+
+    #[test]
+    fn with_headers_ahead_the_next_part_is_complete_but_for_its_picture() {
+        let info = PictureInfo { sequence: 17, captured_ms: 1, latency_ms: 4 };
+        let (now, ahead) = (Instant::now(), Framing::Ahead);
+        let part = Part::new(Bytes::from_static(b"JPEG"), info, (1, 1), now, now, None);
+        let response = [
+            flat(&Part::preamble(ahead, now), ahead, 0),
+            flat(&part, ahead, 0),
+            flat(&Part::closing(ahead, Some(&part), now), ahead, 0),
+        ];
+        let head = "--frame\r\nContent-Type: image/jpeg\r\n\r\n";
+        let want = format!("{head}JPEG\r\n{head}JPEG\r\n--frame--\r\n");
+        assert_eq!(String::from_utf8(response.concat()).expect("text"), want);
+        assert_eq!(part.len(ahead), part.pieces(ahead).concat().len());
     }
 
     #[test]
@@ -203,9 +249,11 @@ mod tests {
         let info = PictureInfo { sequence: 1, captured_ms: 2, latency_ms: 3 };
         let now = Instant::now();
         let part = Part::new(Bytes::from_static(b"some picture"), info, (1, 1), now, now, None);
-        let whole = flat(&part, 0);
-        for written in 0..=whole.len() {
-            assert_eq!(flat(&part, written), whole[written..], "after {written}");
+        for framing in BOTH {
+            let whole = flat(&part, framing, 0);
+            for written in 0..=whole.len() {
+                assert_eq!(flat(&part, framing, written), whole[written..], "after {written}");
+            }
         }
     }
 

@@ -18,10 +18,27 @@ pub(crate) fn width(query: Option<&str>) -> Result<Option<u32>, Problem> {
     number(query, "width", ooblex_core::Image::MAX_SIDE)
 }
 
-fn number(query: Option<&str>, name: &str, largest: u32) -> Result<Option<u32>, Problem> {
+/// `advance_headers=` of a query, 0 or 1: whether the next part's headers leave with a picture.
+pub(crate) fn advance_headers(query: Option<&str>) -> Result<Option<bool>, Problem> {
+    match value(query, "advance_headers") {
+        None => Ok(None),
+        Some("0") => Ok(Some(false)),
+        Some("1") => Ok(Some(true)),
+        Some(other) => {
+            let value: String = other.chars().take(64).collect();
+            let detail = format!("advance_headers is {value}; use 0 or 1");
+            Err(Problem::new(422, "out_of_range", detail).field("advance_headers").value(value).limit(1))
+        }
+    }
+}
+
+fn value<'q>(query: Option<&'q str>, name: &str) -> Option<&'q str> {
     let pairs = query.unwrap_or_default().split('&');
-    let mut values = pairs.filter_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name));
-    let Some((_, value)) = values.next() else { return Ok(None) };
+    pairs.filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
+}
+
+fn number(query: Option<&str>, name: &str, largest: u32) -> Result<Option<u32>, Problem> {
+    let Some(value) = value(query, name) else { return Ok(None) };
     let digits = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
     match value.parse::<u32>() {
         Ok(n) if digits && (1..=largest).contains(&n) => Ok(Some(n)),
@@ -64,6 +81,14 @@ mod tests {
             assert_eq!((json["field"].as_str(), json["value"].as_str()), (Some("fps"), Some(bad)));
             assert_eq!(json["limit"], 240);
         }
+    }
+
+    #[test]
+    fn advance_headers_is_a_switch() {
+        assert_eq!(advance_headers(Some("fps=3")), Ok(None));
+        assert_eq!(advance_headers(Some("fps=3&advance_headers=1")), Ok(Some(true)));
+        assert_eq!(advance_headers(Some("advance_headers=0")), Ok(Some(false)));
+        assert_eq!(advance_headers(Some("advance_headers=yes")).expect_err("refused").status(), 422);
     }
 
     proptest! {

@@ -9,10 +9,11 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{FromRequestParts, Path, RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, header};
 use http_body::{Body as HttpBody, Frame};
 use ooblex_core::StreamId;
@@ -21,7 +22,7 @@ use ooblex_http::{Problem, Takeover};
 use tokio::task::JoinHandle;
 
 use crate::hub::MjpegHub;
-use crate::multipart::CONTENT_TYPE;
+use crate::multipart::{CONTENT_TYPE, Framing};
 use crate::query;
 use crate::snapshot::{Snapshot, SnapshotError};
 use crate::viewing::{PartStream, Refused, Target, Ticket};
@@ -41,7 +42,8 @@ const NO_FRAME_RETRY: Duration = Duration::from_secs(1);
 /// | `GET /streams/{name}/snapshot.jpg`, `/{name}.jpg` | the newest picture of that stream |
 /// | `GET /streams/{name}/snapshot.png` | the same as PNG, with alpha |
 ///
-/// Streams take `?fps=`, JPEG snapshots `?width=`. Errors are [problem documents](Problem). The aliases occupy
+/// Streams take `?fps=` and `?advance_headers=` (0 or 1, decided by the browser otherwise, see [`Framing`]), JPEG
+/// snapshots `?width=`. Errors are [problem documents](Problem). The aliases occupy
 /// `/{file}`, every path of one segment that no other route takes; a host whose own routes collide with that nests
 /// this router under a prefix.
 ///
@@ -64,6 +66,34 @@ struct Viewing {
     hub: Hub,
     mjpeg: MjpegHub,
     follower: OnceLock<AbortOnDrop>,
+}
+
+/// What else of a request matters to a viewer.
+struct Asked {
+    method: Method,
+    chromium_picture: bool,
+}
+
+impl<S: Sync> FromRequestParts<S> for Asked {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self { method: parts.method.clone(), chromium_picture: is_chromium_picture(&parts.headers) })
+    }
+}
+
+/// Whether a request is a Chromium browser's that shows the answer as a picture. Such a browser shows a part only
+/// when the next one's headers are complete. `Sec-Fetch-Dest` (W3C Fetch Metadata) is sent where the page is
+/// secure; elsewhere `Accept` tells a picture or a tab from a script.
+fn is_chromium_picture(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let shows = match headers.get("sec-fetch-dest") {
+        Some(dest) => ["image", "document", "iframe", "frame", "embed", "object"]
+            .iter()
+            .any(|d| dest.as_bytes() == d.as_bytes()),
+        None => ["image/", "text/html"].iter().any(|kind| text("accept").starts_with(kind)),
+    };
+    shows && text("user-agent").contains("Chrome/")
 }
 
 struct AbortOnDrop(JoinHandle<()>);
@@ -114,18 +144,20 @@ impl Viewing {
         });
     }
 
-    fn watch(&self, target: Target, query: Option<&str>, method: &Method) -> Result<Response, Problem> {
+    fn watch(&self, target: Target, query: Option<&str>, request: &Asked) -> Result<Response, Problem> {
         let fps = query::fps(query)?;
-        if method == Method::HEAD {
+        let ahead = query::advance_headers(query)?.unwrap_or(request.chromium_picture);
+        if request.method == Method::HEAD {
             return Ok(stream_head(Body::empty()));
         }
         let ticket = self.mjpeg.admit(target, fps).map_err(|refused| match refused {
             Refused::UnknownStream(id) => self.unknown(id.as_str()),
-            Refused::TooManyViewers { limit } => Problem::new(503, "too_many_viewers", refused.to_string())
+            Refused::TooManyViewers { limit } => Problem::new(429, "too_many_viewers", refused.to_string())
                 .limit(limit)
                 .retry_after(RETRY_AFTER),
         })?;
-        Ok(stream_response(ticket))
+        let framing = if ahead { Framing::Ahead } else { Framing::Delimited };
+        Ok(stream_response(ticket.framing(framing)))
     }
 
     async fn snapshot(&self, id: Option<&StreamId>, query: Option<&str>) -> Result<Response, Problem> {
@@ -141,20 +173,20 @@ impl Viewing {
 async fn newest_stream(
     State(viewing): State<Arc<Viewing>>,
     RawQuery(query): RawQuery,
-    method: Method,
+    asked: Asked,
 ) -> Result<Response, Problem> {
     viewing.follow();
-    viewing.watch(Target::Newest(viewing.newest()), query.as_deref(), &method)
+    viewing.watch(Target::Newest(viewing.newest()), query.as_deref(), &asked)
 }
 
 async fn named_stream(
     State(viewing): State<Arc<Viewing>>,
     name: Name,
     RawQuery(query): RawQuery,
-    method: Method,
+    asked: Asked,
 ) -> Result<Response, Problem> {
     let id = viewing.live(&decoded(name)?)?;
-    viewing.watch(Target::Stream(id), query.as_deref(), &method)
+    viewing.watch(Target::Stream(id), query.as_deref(), &asked)
 }
 
 async fn newest_snapshot(
@@ -184,12 +216,12 @@ async fn alias(
     State(viewing): State<Arc<Viewing>>,
     file: Name,
     RawQuery(query): RawQuery,
-    method: Method,
+    asked: Asked,
 ) -> Result<Response, Problem> {
     let file = decoded(file)?;
     if let Some(name) = file.strip_suffix(".mjpg") {
         let id = viewing.live(name)?;
-        return viewing.watch(Target::Stream(id), query.as_deref(), &method);
+        return viewing.watch(Target::Stream(id), query.as_deref(), &asked);
     }
     match file.strip_suffix(".jpg") {
         Some(name) => viewing.snapshot(Some(&viewing.live(name)?), query.as_deref()).await,
@@ -306,5 +338,43 @@ impl HttpBody for Watching {
         }
         let Some(parts) = &mut self.parts else { return Poll::Ready(None) };
         Poll::Ready(ready!(parts.poll_next(cx)).map(|piece| Ok(Frame::data(piece))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_ahead(headers: &[(&'static str, &str)]) -> bool {
+        let pairs = headers.iter().map(|(name, value)| {
+            (http::HeaderName::from_static(name), HeaderValue::from_str(value).expect("a header"))
+        });
+        is_chromium_picture(&pairs.collect())
+    }
+
+    #[test]
+    fn headers_go_ahead_for_pictures_in_chromium_alone() {
+        let chrome = (
+            "user-agent",
+            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/156.0.0.0 Safari/537.36",
+        );
+        let firefox =
+            ("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0");
+        for dest in ["image", "document", "iframe"] {
+            assert!(is_ahead(&[chrome, ("sec-fetch-dest", dest)]), "{dest}");
+            assert!(!is_ahead(&[firefox, ("sec-fetch-dest", dest)]), "{dest}");
+        }
+        assert!(
+            !is_ahead(&[chrome, ("sec-fetch-dest", "empty"), ("accept", "image/webp")]),
+            "a script reads parts"
+        );
+        assert!(
+            is_ahead(&[chrome, ("accept", "image/avif,image/webp,*/*;q=0.8")]),
+            "no Sec-Fetch-Dest on plain HTTP"
+        );
+        assert!(is_ahead(&[chrome, ("accept", "text/html,application/xhtml+xml")]));
+        assert!(!is_ahead(&[chrome, ("accept", "*/*")]));
+        assert!(!is_ahead(&[("user-agent", "Lavf/60.3.100"), ("accept", "*/*")]));
+        assert!(!is_ahead(&[]));
     }
 }

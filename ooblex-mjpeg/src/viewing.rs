@@ -12,7 +12,7 @@ use ooblex_core::{RateCap, StreamId};
 
 use crate::fanout::{Command, Fanout, Mailbox, NewViewer, Outlet};
 use crate::hub::{MjpegHub, Permit, Seat};
-use crate::multipart::Part;
+use crate::multipart::{Framing, Part};
 
 /// What a viewer wants to see.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl MjpegHub {
         let permit = Permit::take(shared).ok_or(Refused::TooManyViewers { limit })?;
         let seat = channel.as_ref().map(Seat::take);
         let cap = fps.map(|fps| RateCap::new(fps.get()));
-        Ok(Ticket { fanout: self.0.fanout.clone(), permit, seat, follow, cap })
+        Ok(Ticket { fanout: self.0.fanout.clone(), permit, seat, framing: Framing::default(), follow, cap })
     }
 
     /// Says which stream viewers of [`Target::Newest`] are shown when theirs ends, or has not begun.
@@ -73,11 +73,17 @@ pub struct Ticket {
     fanout: Fanout,
     permit: Permit,
     seat: Option<Seat>,
+    framing: Framing,
     follow: bool,
     cap: Option<RateCap>,
 }
 
 impl Ticket {
+    /// Chooses how much of the next part leaves together with a picture.
+    pub fn framing(self, framing: Framing) -> Self {
+        Self { framing, ..self }
+    }
+
     /// Writes to `stream`, which must be non-blocking and at the beginning of the response's body, until the stream
     /// or the viewer ends. `guard` is kept as long as the socket.
     pub fn attach(self, stream: std::net::TcpStream, guard: impl Send + 'static) {
@@ -86,15 +92,16 @@ impl Ticket {
 
     /// The same bytes for whoever writes them in another way.
     pub fn into_parts(self) -> PartStream {
-        let mailbox = Arc::new(Mailbox::default());
+        let (mailbox, framing) = (Arc::new(Mailbox::default()), self.framing);
         self.add(Outlet::Mailbox(mailbox.clone()));
-        let pending = VecDeque::from([Part::preamble(Instant::now()).pieces()[0].clone()]);
-        PartStream { mailbox, pending, ended: false }
+        let mut parts = PartStream { mailbox, framing, pending: VecDeque::new(), last: None, ended: false };
+        parts.push(&Part::preamble(framing, Instant::now()));
+        parts
     }
 
     fn add(self, outlet: Outlet) {
-        let Self { fanout, permit, seat, follow, cap } = self;
-        fanout.send(Command::Add(Box::new(NewViewer { seat, follow, outlet, permit, cap })));
+        let Self { fanout, permit, seat, framing, follow, cap } = self;
+        fanout.send(Command::Add(Box::new(NewViewer { seat, follow, outlet, permit, framing, cap })));
     }
 }
 
@@ -102,7 +109,9 @@ impl Ticket {
 /// part only: whoever reads slowly skips whole parts.
 pub struct PartStream {
     mailbox: Arc<Mailbox>,
+    framing: Framing,
     pending: VecDeque<Bytes>,
+    last: Option<Arc<Part>>,
     ended: bool,
 }
 
@@ -121,11 +130,21 @@ impl PartStream {
             if self.ended {
                 return Poll::Ready(None);
             }
-            let part = ready!(self.mailbox.poll_take(cx));
-            self.ended = part.is_none();
-            let pieces = part.map_or_else(|| Part::closing(Instant::now()).pieces(), |part| part.pieces());
-            self.pending.extend(pieces.into_iter().filter(|piece| !piece.is_empty()));
+            match ready!(self.mailbox.poll_take(cx)) {
+                Some(part) => {
+                    self.push(&part);
+                    self.last = Some(part);
+                }
+                None => {
+                    self.ended = true;
+                    self.push(&Part::closing(self.framing, self.last.as_deref(), Instant::now()));
+                }
+            }
         }
+    }
+
+    fn push(&mut self, part: &Part) {
+        self.pending.extend(part.pieces(self.framing).into_iter().filter(|piece| !piece.is_empty()));
     }
 }
 

@@ -63,7 +63,9 @@ pub(super) struct Route {
 }
 
 const STREAM: (&str, &str, &str) = ("stream", "string", "name of the stream, `default` if absent");
-const FPS: (&str, &str, &str) = ("fps", "number", "most pictures a second");
+const FPS: (&str, &str, &str) = ("fps", "integer", "most pictures a second");
+const ADVANCE_HEADERS: (&str, &str, &str) =
+    ("advance_headers", "integer", "1: the next part's headers leave with a picture; 0: they do not");
 const WIDTH: (&str, &str, &str) =
     ("width", "integer", "width of the picture in pixels; it is never enlarged");
 const PICTURES: &[&str] = &["image/jpeg", "image/png", "image/webp"];
@@ -192,11 +194,11 @@ pub(super) const ROUTES: &[Route] = &[
     .query(&[STREAM])
     .errors(&[400, 403, 409, 429, 503]),
     Route::get("/stream.mjpg", Right::View, "the stream that began last, as MJPEG", MULTIPART, By::Mjpeg)
-        .query(&[FPS])
-        .errors(&[422, 503]),
+        .query(&[FPS, ADVANCE_HEADERS])
+        .errors(&[422, 429]),
     Route::get("/streams/{name}/stream.mjpg", Right::View, "one stream as MJPEG", MULTIPART, By::Mjpeg)
-        .query(&[FPS])
-        .errors(&[400, 404, 422, 503]),
+        .query(&[FPS, ADVANCE_HEADERS])
+        .errors(&[400, 404, 422, 429]),
     Route::get("/snapshot.jpg", Right::View, "newest picture of the stream that began last", JPEG, By::Mjpeg)
         .query(&[WIDTH])
         .errors(&[422, 503]),
@@ -210,11 +212,10 @@ pub(super) const ROUTES: &[Route] = &[
         "image/png",
         By::Mjpeg,
     )
-    .query(&[WIDTH])
     .errors(&[400, 404, 422, 503]),
     Route::get("/{name}.mjpg", Right::View, "the same as /streams/{name}/stream.mjpg", MULTIPART, By::Mjpeg)
-        .query(&[FPS])
-        .errors(&[400, 404, 422, 503]),
+        .query(&[FPS, ADVANCE_HEADERS])
+        .errors(&[400, 404, 422, 429]),
     Route::get("/{name}.jpg", Right::View, "the same as /streams/{name}/snapshot.jpg", JPEG, By::Mjpeg)
         .query(&[WIDTH])
         .errors(&[400, 404, 422, 503]),

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use super::Inbox;
 use super::room::RoomKey;
 use crate::hub::{MjpegCounters, Permit, Seat};
-use crate::multipart::Part;
+use crate::multipart::{Framing, Part};
 
 /// A viewer on its way to the thread.
 pub(crate) struct NewViewer {
@@ -24,6 +24,7 @@ pub(crate) struct NewViewer {
     pub(crate) follow: bool,
     pub(crate) outlet: Outlet,
     pub(crate) permit: Permit,
+    pub(crate) framing: Framing,
     /// Most parts a second.
     pub(crate) cap: Option<RateCap>,
 }
@@ -138,9 +139,12 @@ enum Sending {
 pub(crate) struct Viewer {
     sending: Sending,
     waker: Option<Waker>,
+    framing: Framing,
     current: Option<Arc<Part>>,
     written: usize,
     next: Option<Arc<Part>>,
+    /// The last picture, where the closing boundary needs it once more.
+    last: Option<Arc<Part>>,
     /// When it last took something, or began to be owed something.
     progressed: Instant,
     state: Progress,
@@ -158,6 +162,7 @@ impl Viewer {
     pub(crate) fn new(
         outlet: Outlet,
         permit: Permit,
+        framing: Framing,
         follow: bool,
         cap: Option<RateCap>,
         now: Instant,
@@ -166,16 +171,18 @@ impl Viewer {
             Outlet::Socket { stream, guard } => {
                 let stream = TcpStream::from_std(stream)?;
                 limit_backlog(&stream);
-                (Sending::Socket { stream, _guard: guard }, Some(Arc::new(Part::preamble(now))))
+                (Sending::Socket { stream, _guard: guard }, Some(Arc::new(Part::preamble(framing, now))))
             }
             Outlet::Mailbox(mailbox) => (Sending::Mailbox(mailbox), None),
         };
         Ok(Self {
             sending,
             waker: None,
+            framing,
             current,
             written: 0,
             next: None,
+            last: None,
             progressed: now,
             state: Progress::Idle,
             closing: false,
@@ -225,7 +232,7 @@ impl Viewer {
                 let skipped = mailbox.put(part.clone());
                 if !skipped {
                     counters.parts_sent.increment();
-                    counters.bytes_sent.add(part.len() as u64);
+                    counters.bytes_sent.add(part.len(self.framing) as u64);
                 }
                 skipped
             }
@@ -263,7 +270,8 @@ impl Viewer {
                     None => return Progress::Idle,
                 },
             };
-            let (left, slices) = (part.len() - self.written, part.slices(self.written));
+            let (left, slices) =
+                (part.len(self.framing) - self.written, part.slices(self.framing, self.written));
             let mut taken = 0;
             let result = stream.try_io(Interest::WRITABLE, || {
                 taken = SockRef::from(stream).send_vectored(&slices)?;
@@ -278,7 +286,10 @@ impl Viewer {
             match result {
                 Ok(()) => {
                     counters.parts_sent.add(u64::from(part.is_picture()));
-                    self.current = None;
+                    let sent = self.current.take();
+                    if self.framing == Framing::Ahead {
+                        self.last = sent.filter(|part| part.is_picture()).or(self.last.take());
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     // Invariant: `Viewers::insert` sets the waker before the first write.
@@ -306,7 +317,9 @@ impl Viewer {
                 self.state = Progress::Gone;
             }
             Sending::Socket { .. } => {
-                self.next = Some(Arc::new(Part::closing(now)));
+                let writing = self.current.as_ref().filter(|part| part.is_picture());
+                let last = writing.or(self.last.as_ref()).map(Arc::as_ref);
+                self.next = Some(Arc::new(Part::closing(self.framing, last, now)));
                 if self.state == Progress::Idle {
                     self.drive(now, counters);
                 }

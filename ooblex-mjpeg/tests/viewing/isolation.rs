@@ -154,7 +154,7 @@ async fn viewers_beyond_the_cap_are_told_when_to_return() {
     let first = site.viewer("/cam.mjpg").await.preamble().await;
     let _second = site.viewer("/stream.mjpg").await.preamble().await;
     let refused = site.get("/cam.mjpg").await;
-    assert_eq!(refused.status, 503, "{}", refused.text());
+    assert_eq!(refused.status, 429, "{}", refused.text());
     assert_eq!(refused.header("retry-after").as_deref(), Some("5"));
     assert!(refused.text().contains("\"limit\":2"), "{}", refused.text());
     assert_eq!(site.mjpeg.counters().viewers_refused.get(), 1);
