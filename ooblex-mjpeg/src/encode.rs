@@ -60,7 +60,7 @@ pub fn jpeg_encoder() -> Result<Box<dyn JpegEncoder>, EncodeError> {
     return Ok(Box::new(pure::PureEncoder::default()));
 }
 
-/// Name of the encoder that [`jpeg_encoder`] gives: `turbojpeg` or `jpeg-encoder`.
+/// Name of the encoder that [`jpeg_encoder()`] gives: `turbojpeg` or `jpeg-encoder`.
 pub const fn jpeg_encoder_name() -> &'static str {
     if cfg!(feature = "turbojpeg") { "turbojpeg" } else { "jpeg-encoder" }
 }

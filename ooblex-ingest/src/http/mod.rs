@@ -89,7 +89,7 @@ impl FromRequestParts<Publisher> for Target {
         let Some(name) = stream else { return Ok(Self(StreamId::default())) };
         match StreamId::new(&name) {
             Ok(id) => Ok(Self(id)),
-            Err(e) => Err(Problem::new(400, "bad_stream_name", e.to_string()).field("stream").value(name)),
+            Err(e) => Err(Problem::new(400, "bad_name", e.to_string()).field("stream").value(name)),
         }
     }
 }
