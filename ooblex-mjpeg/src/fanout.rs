@@ -309,6 +309,7 @@ impl Thread {
     }
 
     fn end(&mut self, channel: &Arc<Channel>, now: Instant) {
+        channel.ended.store(true, Ordering::Release);
         if self.newest.as_ref().is_some_and(|newest| Arc::ptr_eq(newest, channel)) {
             self.newest = None;
         }

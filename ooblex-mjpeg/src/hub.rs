@@ -201,6 +201,7 @@ pub(crate) struct Channel {
     /// `None` before the first frame.
     pub(crate) newest: watch::Sender<Option<Arc<Shot>>>,
     pub(crate) viewers: AtomicUsize,
+    /// Set by the fan-out thread when it has worked off the end: what was sent before still arrives.
     pub(crate) ended: AtomicBool,
     shared: Arc<Shared>,
 }
@@ -215,7 +216,6 @@ impl Channel {
     }
 
     fn end(self: &Arc<Self>, fanout: &Fanout) {
-        self.ended.store(true, Ordering::Release);
         fanout.send(Command::End(self.clone()));
     }
 }

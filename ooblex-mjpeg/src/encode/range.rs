@@ -16,25 +16,47 @@ const CHROMA: u32 = 18_650;
 /// 64 * 128 * (255/224 - 1): what a chroma of 128 becomes too large by.
 const CHROMA_BIAS: u16 = 1_133;
 
+/// Samples that are worked on at a time.
+const BLOCK: usize = 256;
+
 /// Limited luma with fractional bits: 0 for 16 and below.
 #[inline(always)]
 fn luma64(v: u8) -> u16 {
-    let steps = u16::from(v.saturating_sub(16)) << 8;
-    ((u32::from(steps) * LUMA) >> 16) as u16
+    ((u32::from(luma_steps(v)) * LUMA) >> 16) as u16
+}
+
+/// Steps above black, in the upper half of 16 bits.
+#[inline(always)]
+fn luma_steps(v: u8) -> u16 {
+    u16::from(v.saturating_sub(16)) << 8
 }
 
 /// Expands limited-range luma (16 to 235) to 0 to 255; what lies outside is clamped.
 pub(super) fn expand_luma(from: &[u8], to: &mut [u8]) {
-    for (from, to) in from.iter().zip(to) {
-        *to = ((luma64(*from) + HALF as u16) >> BITS).min(255) as u8;
-    }
+    scale(from, to, luma_steps, LUMA, |v| byte((v + HALF as u16) >> BITS));
 }
 
 /// Expands limited-range chroma (16 to 240) to the full range around 128; what lies outside is clamped.
 pub(super) fn expand_chroma(from: &[u8], to: &mut [u8]) {
-    for (from, to) in from.iter().zip(to) {
-        let scaled = ((u32::from(u16::from(*from) << 8) * CHROMA) >> 16) as u16;
-        *to = ((scaled + HALF as u16).saturating_sub(CHROMA_BIAS) >> BITS).min(255) as u8;
+    let finish = |v: u16| byte((v + HALF as u16).saturating_sub(CHROMA_BIAS) >> BITS);
+    scale(from, to, |v| u16::from(v) << 8, CHROMA, finish);
+}
+
+/// The signed comparison is the one that every x86-64 has an instruction for.
+#[inline(always)]
+fn byte(v: u16) -> u8 {
+    (v as i16).clamp(0, 255) as u8
+}
+
+/// Widens each sample, keeps the upper half of its product with `factor`, and finishes it. Three simple loops over a
+/// block become the 16-bit multiplication that gives upper halves; one loop becomes a 32-bit one at half the speed.
+#[inline(always)]
+fn scale(from: &[u8], to: &mut [u8], widen: impl Fn(u8) -> u16, factor: u32, finish: impl Fn(u16) -> u8) {
+    let mut block = [0u16; BLOCK];
+    for (from, to) in from.chunks(BLOCK).zip(to.chunks_mut(BLOCK)) {
+        block.iter_mut().zip(from).for_each(|(wide, v)| *wide = widen(*v));
+        block.iter_mut().for_each(|v| *v = ((u32::from(*v) * factor) >> 16) as u16);
+        to.iter_mut().zip(&block).for_each(|(to, v)| *to = finish(*v));
     }
 }
 
