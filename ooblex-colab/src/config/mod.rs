@@ -119,7 +119,7 @@ settings! {
             "Largest picture, width times height.";
     }
     "Process" {
-        worker_threads: usize = int(1, 64, "threads"), Some("2"),
+        worker_threads: usize = int(1, 64, "threads"), Some("1"),
             "Threads for the API and uploads. Effects and viewers have threads of their own.";
         log_level: LogLevel = Kind::Text("LEVEL", "off, error, warn, info, debug or trace, also by target: info,ooblex_mjpeg=debug"), Some("info"),
             "What is logged, to standard error.";
