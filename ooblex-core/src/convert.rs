@@ -369,12 +369,7 @@ pub fn reduce(image: &Image, factor: u8, pool: &BufferPool) -> Result<Image, Ima
     let (width, height) = (image.width().div_ceil(factor.into()), image.height().div_ceil(factor.into()));
     let mut out = Image::alloc(image.format(), width, height, image.color(), pool)?;
     for index in 0..image.format().plane_count() {
-        let step = match (image.format(), index) {
-            (PixelFormat::Rgb | PixelFormat::Bgr, _) => 3,
-            (PixelFormat::Rgba, _) => 4,
-            (PixelFormat::Nv12, 1) => 2,
-            _ => 1,
-        };
+        let step = image.format().interleaved(index);
         let source = image.plane(index)?;
         for (y, to) in out.plane_mut(index)?.rows_mut().enumerate() {
             let top = (y * n).min(source.row_count() - 1);
@@ -418,11 +413,7 @@ pub fn rotate(
     let (width, height) =
         if turned { (image.height(), image.width()) } else { (image.width(), image.height()) };
     let mut out = Image::alloc(image.format(), width, height, image.color(), pool)?;
-    let step = match image.format() {
-        PixelFormat::Rgb | PixelFormat::Bgr => 3,
-        PixelFormat::Rgba => 4,
-        _ => 1,
-    };
+    let step = image.format().interleaved(0);
     for index in 0..image.format().plane_count() {
         let source = image.plane(index)?;
         let (w, h) = (source.row_bytes() / step, source.row_count());

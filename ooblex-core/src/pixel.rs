@@ -31,6 +31,16 @@ impl PixelFormat {
         }
     }
 
+    /// Bytes from one sample of a component in `plane` to the next: the number of components interleaved there.
+    pub const fn interleaved(self, plane: usize) -> usize {
+        match (self, plane) {
+            (Self::Rgb | Self::Bgr, _) => 3,
+            (Self::Rgba, _) => 4,
+            (Self::Nv12, 1) => 2,
+            _ => 1,
+        }
+    }
+
     /// Visible bytes in one row of `plane`, padding excluded, for a picture `width` pixels wide.
     pub const fn row_bytes(self, plane: usize, width: u32) -> usize {
         let width = width as usize;

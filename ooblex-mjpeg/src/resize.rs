@@ -1,6 +1,6 @@
 //! Smaller pictures for snapshots: every sample becomes the mean of the area it covers.
 
-use ooblex_core::{BufferPool, Image, ImageError, PixelFormat};
+use ooblex_core::{BufferPool, Image, ImageError};
 
 /// Fractional bits of a position.
 const BITS: u32 = 8;
@@ -13,12 +13,7 @@ const BITS: u32 = 8;
 pub(crate) fn resize(image: &Image, width: u32, height: u32, pool: &BufferPool) -> Result<Image, ImageError> {
     let mut out = Image::alloc(image.format(), width, height, image.color(), pool)?;
     for index in 0..image.format().plane_count() {
-        let step = match (image.format(), index) {
-            (PixelFormat::Rgb | PixelFormat::Bgr, _) => 3,
-            (PixelFormat::Rgba, _) => 4,
-            (PixelFormat::Nv12, 1) => 2,
-            _ => 1,
-        };
+        let step = image.format().interleaved(index);
         let source = image.plane(index)?;
         let mut target = out.plane_mut(index)?;
         let columns = spans(source.row_bytes() / step, target.row_bytes() / step);
@@ -84,7 +79,7 @@ fn spans(from: usize, to: usize) -> Vec<Span> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ooblex_core::ColorSpace;
+    use ooblex_core::{ColorSpace, PixelFormat};
     use ooblex_core::testing::random_image;
 
     #[test]
