@@ -79,8 +79,8 @@ fn spans(from: usize, to: usize) -> Vec<Span> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ooblex_core::{ColorSpace, PixelFormat};
     use ooblex_core::testing::random_image;
+    use ooblex_core::{ColorSpace, PixelFormat};
 
     #[test]
     fn a_flat_picture_stays_flat_at_every_size() {
