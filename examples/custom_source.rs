@@ -2,12 +2,10 @@
 //!
 //! `cargo run --release -p ooblex-examples --example custom_source`, then open `http://127.0.0.1:3000/plasma.mjpg`.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ooblex_core::PassThrough;
-use ooblex_core::StreamStats;
-use ooblex_core::hub::{Hub, HubConfig, StreamFactory};
+use ooblex_core::hub::{Beginning, Hub, HubConfig, StreamFactory};
 use ooblex_core::pipeline::Effect;
 use ooblex_core::prelude::*;
 use ooblex_mjpeg::{MjpegConfig, MjpegHub};
@@ -56,8 +54,8 @@ impl StreamFactory for Plain {
         Effect::prepare("none", 1, Box::new(PassThrough))
     }
 
-    fn sinks(&self, stream: &StreamId, stats: &Arc<StreamStats>) -> Vec<Box<dyn FrameSink>> {
-        vec![Box::new(self.0.sink(stream, stats))]
+    fn sinks(&self, stream: &Beginning<'_>) -> Vec<Box<dyn FrameSink>> {
+        vec![Box::new(self.0.sink(stream))]
     }
 }
 

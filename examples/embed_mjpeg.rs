@@ -3,13 +3,11 @@
 //! `cargo run --release -p ooblex-examples --example embed_mjpeg`, then send a picture to
 //! `http://127.0.0.1:3000/video/upload?stream=cam` and watch `http://127.0.0.1:3000/video/cam.mjpg`.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::routing::get;
-use ooblex_core::StreamStats;
-use ooblex_core::hub::{Hub, HubConfig, StreamFactory};
+use ooblex_core::hub::{Beginning, Hub, HubConfig, StreamFactory};
 use ooblex_core::pipeline::Effect;
 use ooblex_core::prelude::*;
 use ooblex_ingest::picture::PictureLimits;
@@ -27,8 +25,8 @@ impl StreamFactory for Edges {
         Effect::prepare("edge_detection", 1, processor)
     }
 
-    fn sinks(&self, stream: &StreamId, stats: &Arc<StreamStats>) -> Vec<Box<dyn FrameSink>> {
-        vec![Box::new(self.mjpeg.sink(stream, stats))]
+    fn sinks(&self, stream: &Beginning<'_>) -> Vec<Box<dyn FrameSink>> {
+        vec![Box::new(self.mjpeg.sink(stream))]
     }
 }
 

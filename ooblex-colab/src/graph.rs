@@ -1,10 +1,8 @@
 //! What every stream of the server is made of.
 
-use std::sync::Arc;
-
-use ooblex_core::hub::StreamFactory;
+use ooblex_core::hub::{Beginning, StreamFactory};
 use ooblex_core::pipeline::Effect;
-use ooblex_core::{BoxError, FrameSink, StreamId, StreamStats};
+use ooblex_core::{BoxError, FrameSink, StreamId};
 use ooblex_mjpeg::MjpegHub;
 
 use crate::effect::EffectControl;
@@ -20,7 +18,7 @@ impl StreamFactory for Graph {
         Ok(self.effects.begin(stream)?)
     }
 
-    fn sinks(&self, stream: &StreamId, stats: &Arc<StreamStats>) -> Vec<Box<dyn FrameSink>> {
-        vec![Box::new(self.mjpeg.sink(stream, stats))]
+    fn sinks(&self, stream: &Beginning<'_>) -> Vec<Box<dyn FrameSink>> {
+        vec![Box::new(self.mjpeg.sink(stream))]
     }
 }

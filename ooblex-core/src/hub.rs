@@ -58,6 +58,37 @@ impl Default for HubConfig {
     }
 }
 
+/// How long a stream that is pushed to outlasts silence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// The stream is `stalled` after this long without a frame.
+    pub stalled_after: Duration,
+    /// The stream ends after this long without a frame; `None` if its owner ends it ([`Hub::end`]).
+    pub idle_after: Option<Duration>,
+}
+
+/// A stream that is about to begin.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Beginning<'a> {
+    /// Its name.
+    pub id: &'a StreamId,
+    /// What feeds it.
+    pub kind: &'static str,
+    /// Its counters.
+    pub stats: &'a Arc<StreamStats>,
+    /// How long it outlasts silence.
+    pub patience: Patience,
+}
+
+impl<'a> Beginning<'a> {
+    /// A stream with the patience of an uploaded one: for sinks that are used without a hub.
+    pub fn new(id: &'a StreamId, kind: &'static str, stats: &'a Arc<StreamStats>) -> Self {
+        let HubConfig { stalled_after, idle_after, .. } = HubConfig::default();
+        Self { id, kind, stats, patience: Patience { stalled_after, idle_after: Some(idle_after) } }
+    }
+}
+
 /// Decides what a new stream is made of.
 pub trait StreamFactory: Send + Sync + 'static {
     /// The effect that a new stream begins with.
@@ -66,8 +97,8 @@ pub trait StreamFactory: Send + Sync + 'static {
     /// Whatever keeps it from being built; the stream is then refused.
     fn effect(&self, stream: &StreamId) -> Result<Effect, BoxError>;
 
-    /// Where a new stream's frames go. `stats` are the stream's own.
-    fn sinks(&self, stream: &StreamId, stats: &Arc<StreamStats>) -> Vec<Box<dyn FrameSink>>;
+    /// Where a new stream's frames go.
+    fn sinks(&self, stream: &Beginning<'_>) -> Vec<Box<dyn FrameSink>>;
 }
 
 /// Why a hub refuses a stream.
@@ -130,12 +161,10 @@ pub struct Stream {
     id: StreamId,
     kind: &'static str,
     background: bool,
-    /// Fed by pushes, not by a source of its own.
-    pushed: bool,
     /// Order of beginning among all streams of the hub.
     order: u64,
     started: Instant,
-    stalled_after: Duration,
+    patience: Patience,
     pipeline: Pipeline,
     pool: BufferPool,
     clock: Clock,
@@ -184,7 +213,7 @@ impl Stream {
             return StreamState::Ended;
         }
         let last = self.pipeline.input().last_at().unwrap_or(self.started);
-        if now.saturating_duration_since(last) >= self.stalled_after {
+        if now.saturating_duration_since(last) >= self.patience.stalled_after {
             StreamState::Stalled
         } else {
             StreamState::Live
@@ -245,10 +274,25 @@ impl Hub {
     /// # Errors
     /// [`HubError`]: too many streams, a name that belongs to another kind, an effect that cannot be built.
     pub fn publish(&self, id: &StreamId, kind: &'static str) -> Result<Arc<Stream>, HubError> {
+        let HubConfig { stalled_after, idle_after, .. } = self.0.config;
+        self.publish_with(id, kind, Patience { stalled_after, idle_after: Some(idle_after) })
+    }
+
+    /// Like [`Hub::publish`] for a publisher that is connected: it knows better than a timer when the stream ends.
+    /// A stream that exists keeps the patience with which it began.
+    ///
+    /// # Errors
+    /// As for [`Hub::publish`].
+    pub fn publish_with(
+        &self,
+        id: &StreamId,
+        kind: &'static str,
+        patience: Patience,
+    ) -> Result<Arc<Stream>, HubError> {
         if let Some(stream) = self.get(id).filter(|s| !s.pipeline.state().is_over()) {
             return self.same_kind(stream, kind);
         }
-        self.begin(id, kind, None, false)
+        self.begin(id, kind, None, patience, false)
     }
 
     /// Begins a stream that is fed by a source. A `background` stream, such as a demo clip, counts last when the
@@ -263,7 +307,8 @@ impl Hub {
         source: impl FrameSource,
         background: bool,
     ) -> Result<Arc<Stream>, HubError> {
-        self.begin(id, kind, Some(Box::new(source)), background)
+        let patience = Patience { stalled_after: self.0.config.stalled_after, idle_after: None };
+        self.begin(id, kind, Some(Box::new(source)), patience, background)
     }
 
     /// The stream of that name, ended or not, as long as it is listed.
@@ -316,7 +361,8 @@ impl Hub {
                 None if stream.pipeline.state().is_over() => self.end_stream(&stream, now),
                 None => {
                     let last = stream.pipeline.input().last_at().unwrap_or(stream.started);
-                    if stream.pushed && now.saturating_duration_since(last) >= config.idle_after {
+                    let silent = now.saturating_duration_since(last);
+                    if stream.patience.idle_after.is_some_and(|limit| silent >= limit) {
                         tracing::info!(stream = %stream.id, "stream ended: its publisher fell silent");
                         self.end_stream(&stream, now);
                     }
@@ -368,6 +414,7 @@ impl Hub {
         id: &StreamId,
         kind: &'static str,
         source: Option<Box<dyn FrameSource>>,
+        patience: Patience,
         background: bool,
     ) -> Result<Arc<Stream>, HubError> {
         let start = |source: BoxError| HubError::Start { id: id.clone(), source };
@@ -386,7 +433,6 @@ impl Hub {
             };
         }
         let config = &self.0.config;
-        let pushed = source.is_none();
         let pool = BufferPool::new(config.pooled_frames);
         let stats: Arc<StreamStats> = Arc::default();
         let mut builder = Pipeline::builder(id.clone())
@@ -397,7 +443,7 @@ impl Hub {
             .stats(stats.clone())
             .target_fps(config.target_fps)
             .sample_every(config.sample_every);
-        for sink in self.0.factory.sinks(id, &stats) {
+        for sink in self.0.factory.sinks(&Beginning { id, kind, stats: &stats, patience }) {
             builder = builder.sink(sink);
         }
         if let Some(source) = source {
@@ -411,10 +457,9 @@ impl Hub {
             id: id.clone(),
             kind,
             background,
-            pushed,
             order: streams.begun,
             started: config.clock.now(),
-            stalled_after: config.stalled_after,
+            patience,
             pipeline,
             pool,
             clock: config.clock.clone(),

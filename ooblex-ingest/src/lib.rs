@@ -23,6 +23,8 @@
 //! |---|---|
 //! | `http` (default) | upload routes, WebSocket upload, MJPEG-over-HTTP source |
 //! | `h264` (default) | H.264 decoder (OpenH264) and MP4 files |
+//! | `vpx` (default) | VP8 and VP9 decoders (libvpx) |
+//! | `whip` (default) | WebRTC publishers: WHIP, `/webrtc/offer`, ICE servers, TURN over TCP and TLS |
 //! | `turbojpeg` (default) | JPEG decoder (libjpeg-turbo); without it JPEG pictures pass through but have no pixels |
 
 mod crc;
@@ -30,5 +32,13 @@ pub mod decode;
 pub mod file;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "whip")]
+pub mod ice;
 pub mod pattern;
 pub mod picture;
+#[cfg(feature = "whip")]
+pub mod rtp;
+#[cfg(feature = "whip")]
+pub mod webrtc;
+#[cfg(feature = "whip")]
+pub mod whip;

@@ -10,10 +10,10 @@ use std::time::{Duration, UNIX_EPOCH};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures::{SinkExt, StreamExt};
-use ooblex_core::hub::{Hub, HubConfig, StreamFactory};
+use ooblex_core::hub::{Beginning, Hub, HubConfig, StreamFactory};
 use ooblex_core::pipeline::Effect;
 use ooblex_core::testing::CollectingSink;
-use ooblex_core::{BoxError, FrameSink, FrameSource, PassThrough, SourceError, StreamId, StreamStats};
+use ooblex_core::{BoxError, FrameSink, FrameSource, PassThrough, SourceError, StreamId};
 use ooblex_ingest::http::{MjpegSource, router};
 use ooblex_ingest::picture::PictureLimits;
 use serde_json::Value;
@@ -37,9 +37,9 @@ impl StreamFactory for Sinks {
     fn effect(&self, _: &StreamId) -> Result<Effect, BoxError> {
         Effect::prepare("none", 0, Box::new(PassThrough))
     }
-    fn sinks(&self, id: &StreamId, _: &Arc<StreamStats>) -> Vec<Box<dyn FrameSink>> {
+    fn sinks(&self, stream: &Beginning<'_>) -> Vec<Box<dyn FrameSink>> {
         let sink = CollectingSink::default();
-        self.0.lock().unwrap().insert(id.to_string(), sink.clone());
+        self.0.lock().unwrap().insert(stream.id.to_string(), sink.clone());
         vec![Box::new(sink)]
     }
 }

@@ -11,11 +11,11 @@ use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use ooblex_core::hub::{Hub, HubConfig, StreamFactory};
+use ooblex_core::hub::{Beginning, Hub, HubConfig, StreamFactory};
 use ooblex_core::pipeline::Effect;
 use ooblex_core::{
     BoxError, BufferPool, ColorSpace, Encoded, FrameSink, Image, ImageCodec, PassThrough, Picture,
-    PictureDecoder, PixelFormat, StreamId, StreamStats, Want,
+    PictureDecoder, PixelFormat, StreamId, Want,
 };
 use ooblex_http::{Problem, ServeConfig, raise_file_limit, serve};
 use ooblex_mjpeg::{MjpegConfig, MjpegHub, router};
@@ -28,8 +28,8 @@ impl StreamFactory for Plain {
         Effect::prepare("none", 0, Box::new(PassThrough))
     }
 
-    fn sinks(&self, stream: &StreamId, stats: &Arc<StreamStats>) -> Vec<Box<dyn FrameSink>> {
-        vec![Box::new(self.0.sink(stream, stats))]
+    fn sinks(&self, stream: &Beginning<'_>) -> Vec<Box<dyn FrameSink>> {
+        vec![Box::new(self.0.sink(stream))]
     }
 }
 

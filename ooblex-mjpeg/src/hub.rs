@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use ooblex_core::hub::Beginning;
 use ooblex_core::{Clock, Counter, Frame, FrameSink, ImageCodec, SinkError, Stage, StreamId, StreamStats};
 use tokio::sync::watch;
 
@@ -25,7 +26,7 @@ pub struct MjpegConfig {
     pub max_viewers: usize,
     /// The last part is sent again when nothing was sent for this long.
     pub repeat_after: Duration,
-    /// Viewers of a stream without a frame for this long see the placeholder.
+    /// Viewers whose stream has ended, and who wait for another one, see the placeholder after this long.
     pub placeholder_after: Duration,
     /// A viewer that takes no byte for this long is closed.
     pub stalled_after: Duration,
@@ -131,17 +132,19 @@ impl MjpegHub {
         Ok(Self(Arc::new(Inner { shared, fanout, channels: Mutex::default() })))
     }
 
-    /// The sink that brings a stream's frames to viewers. A later sink of the same name takes its place.
-    pub fn sink(&self, id: &StreamId, stats: &Arc<StreamStats>) -> MjpegSink {
+    /// The sink that brings a stream's frames to viewers, who see the placeholder once the stream counts as stalled.
+    /// A later sink of the same name takes its place.
+    pub fn sink(&self, stream: &Beginning<'_>) -> MjpegSink {
         let channel = Arc::new(Channel {
-            id: id.clone(),
-            stats: stats.clone(),
+            id: stream.id.clone(),
+            stats: stream.stats.clone(),
+            placeholder_after: stream.patience.stalled_after,
             newest: watch::Sender::new(None),
             viewers: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
             shared: self.0.shared.clone(),
         });
-        let old = self.channels().insert(id.clone(), channel.clone());
+        let old = self.channels().insert(stream.id.clone(), channel.clone());
         if let Some(old) = old {
             old.end(&self.0.fanout);
         }
@@ -198,6 +201,8 @@ impl Drop for Inner {
 pub(crate) struct Channel {
     pub(crate) id: StreamId,
     pub(crate) stats: Arc<StreamStats>,
+    /// How long the last picture is shown when no other comes.
+    pub(crate) placeholder_after: Duration,
     /// `None` before the first frame.
     pub(crate) newest: watch::Sender<Option<Arc<Shot>>>,
     pub(crate) viewers: AtomicUsize,

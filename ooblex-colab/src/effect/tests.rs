@@ -1,9 +1,9 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use ooblex_core::hub::{HubConfig, StreamFactory};
+use ooblex_core::hub::{Beginning, HubConfig, StreamFactory};
 use ooblex_core::{
     FrameProcessor, FrameSink, KindSpec, ParamSpec, ParamType, PassThrough, ProcessContext, ProcessError,
-    StreamStats, Verdict,
+    Verdict,
 };
 
 use super::*;
@@ -32,7 +32,7 @@ impl StreamFactory for Plain {
     fn effect(&self, stream: &StreamId) -> Result<Effect, BoxError> {
         Ok(self.0.begin(stream)?)
     }
-    fn sinks(&self, _: &StreamId, _: &Arc<StreamStats>) -> Vec<Box<dyn FrameSink>> {
+    fn sinks(&self, _: &Beginning<'_>) -> Vec<Box<dyn FrameSink>> {
         Vec::new()
     }
 }
@@ -155,7 +155,7 @@ impl Pipelines {
             fn effect(&self, _: &StreamId) -> Result<Effect, BoxError> {
                 lock(&self.0).take().ok_or_else(|| "used up".into())
             }
-            fn sinks(&self, _: &StreamId, _: &Arc<StreamStats>) -> Vec<Box<dyn FrameSink>> {
+            fn sinks(&self, _: &Beginning<'_>) -> Vec<Box<dyn FrameSink>> {
                 Vec::new()
             }
         }

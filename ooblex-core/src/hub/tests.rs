@@ -8,6 +8,7 @@ const SOON: Duration = Duration::from_secs(20);
 #[derive(Clone, Default)]
 struct Factory {
     sinks: Arc<Mutex<BTreeMap<StreamId, CollectingSink>>>,
+    patience: Arc<Mutex<Vec<Patience>>>,
 }
 
 impl StreamFactory for Factory {
@@ -17,9 +18,10 @@ impl StreamFactory for Factory {
         }
         Effect::prepare("none", 0, Box::new(PassThrough))
     }
-    fn sinks(&self, stream: &StreamId, _: &Arc<StreamStats>) -> Vec<Box<dyn FrameSink>> {
+    fn sinks(&self, stream: &Beginning<'_>) -> Vec<Box<dyn FrameSink>> {
         let sink = CollectingSink::default();
-        lock(&self.sinks).insert(stream.clone(), sink.clone());
+        lock(&self.patience).push(stream.patience);
+        lock(&self.sinks).insert(stream.id.clone(), sink.clone());
         vec![Box::new(sink)]
     }
 }
@@ -105,6 +107,25 @@ async fn silence_stalls_then_ends_then_forgets() {
     // The name is free again, and numbering begins anew.
     let again = hub.publish(&id("a"), "upload").expect("room");
     assert_eq!(again.push(picture(1), None, None).expect("open").sequence(), 1);
+}
+
+#[tokio::test]
+async fn a_connected_publisher_decides_when_its_stream_ends() {
+    let clock = Clock::manual(Instant::now());
+    let (hub, factory) = hub(HubConfig { clock: clock.clone(), ..HubConfig::default() });
+    let patience = Patience { stalled_after: Duration::from_secs(5), idle_after: None };
+    let stream = hub.publish_with(&id("a"), "webrtc", patience).expect("room");
+    assert_eq!(*lock(&factory.patience), [patience], "the factory is told");
+    stream.push(picture(1), None, None).expect("open");
+    clock.advance(Duration::from_millis(4_999));
+    assert_eq!(stream.state(clock.now()), StreamState::Live);
+    clock.advance(Duration::from_millis(1));
+    assert_eq!(stream.state(clock.now()), StreamState::Stalled);
+    clock.advance(Duration::from_secs(600));
+    hub.sweep(clock.now());
+    assert_eq!(stream.state(clock.now()), StreamState::Stalled, "silence alone does not end it");
+    assert!(hub.end(&id("a")));
+    assert_eq!(stream.state(clock.now()), StreamState::Ended);
 }
 
 #[tokio::test]

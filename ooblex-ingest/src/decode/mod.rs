@@ -1,5 +1,6 @@
 //! Decoders: pictures by [`JpegDecoder`] and [`StillDecoder`], video by implementations of [`VideoDecoder`].
 
+mod codec;
 #[cfg(feature = "h264")]
 mod h264;
 mod jpeg;
@@ -8,6 +9,7 @@ mod still;
 
 use ooblex_core::{BoxError, ColorRange, ColorSpace, Image};
 
+pub use self::codec::VideoCodec;
 #[cfg(feature = "h264")]
 pub use self::h264::H264Decoder;
 #[cfg(feature = "h264")]

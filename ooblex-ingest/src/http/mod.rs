@@ -32,9 +32,8 @@ const KIND: &str = "upload";
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
-/// use std::sync::Arc;
-/// use ooblex_core::{FrameSink, PassThrough, BoxError, StreamId, StreamStats};
-/// use ooblex_core::hub::{Hub, HubConfig, StreamFactory};
+/// use ooblex_core::{FrameSink, PassThrough, BoxError, StreamId};
+/// use ooblex_core::hub::{Beginning, Hub, HubConfig, StreamFactory};
 /// use ooblex_core::pipeline::Effect;
 /// use ooblex_ingest::{http, picture::PictureLimits};
 ///
@@ -43,7 +42,7 @@ const KIND: &str = "upload";
 ///     fn effect(&self, _: &StreamId) -> Result<Effect, BoxError> {
 ///         Effect::prepare("none", 0, Box::new(PassThrough))
 ///     }
-///     fn sinks(&self, _: &StreamId, _: &Arc<StreamStats>) -> Vec<Box<dyn FrameSink>> {
+///     fn sinks(&self, _: &Beginning<'_>) -> Vec<Box<dyn FrameSink>> {
 ///         Vec::new()
 ///     }
 /// }

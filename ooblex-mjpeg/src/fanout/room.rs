@@ -85,7 +85,8 @@ impl Room {
     /// Whether the last picture is too old to be shown.
     pub(crate) fn is_stale(&self, now: Instant, config: &MjpegConfig) -> bool {
         let at = self.last.as_ref().map_or(self.frame_at, |part| part.at);
-        now.saturating_duration_since(at) >= config.placeholder_after
+        let limit = self.channel.as_ref().map_or(config.placeholder_after, |c| c.placeholder_after);
+        now.saturating_duration_since(at) >= limit
     }
 
     /// Whether something has to be sent: a repetition, or the placeholder for the first time.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use ooblex_core::hub::{Hub, HubConfig, Stream, StreamFactory};
+use ooblex_core::hub::{Beginning, Hub, HubConfig, Stream, StreamFactory};
 use ooblex_core::pipeline::Effect;
 use ooblex_core::{
     BoxError, BufferPool, ColorSpace, Encoded, FrameSink, Image, ImageCodec, PassThrough, Picture,
-    PictureDecoder, PixelFormat, StreamId, StreamStats, Want,
+    PictureDecoder, PixelFormat, StreamId, Want,
 };
 use ooblex_http::{ConnectionLimits, ServeConfig, serve};
 use ooblex_mjpeg::encode::jpeg_encoder;
@@ -27,8 +27,8 @@ impl StreamFactory for Factory {
         Effect::prepare("none", 0, Box::new(PassThrough))
     }
 
-    fn sinks(&self, stream: &StreamId, stats: &Arc<StreamStats>) -> Vec<Box<dyn FrameSink>> {
-        vec![Box::new(self.0.sink(stream, stats))]
+    fn sinks(&self, stream: &Beginning<'_>) -> Vec<Box<dyn FrameSink>> {
+        vec![Box::new(self.0.sink(stream))]
     }
 }
 
@@ -61,11 +61,12 @@ impl Site {
     pub(crate) async fn start(change: impl FnOnce(&mut MjpegConfig)) -> Self {
         let mut config = MjpegConfig::default();
         change(&mut config);
-        let clock = config.clock.clone();
+        let (clock, stalled_after) = (config.clock.clone(), config.placeholder_after);
         let mjpeg = MjpegHub::new(config).expect("starts");
         let mut hub_config = HubConfig::default();
         hub_config.target_fps = 0;
         hub_config.clock = clock;
+        hub_config.stalled_after = stalled_after;
         let hub = Hub::new(hub_config, Factory(mjpeg.clone()));
         let routes = router(hub.clone(), mjpeg.clone());
         let (listener, address) = bind().await;

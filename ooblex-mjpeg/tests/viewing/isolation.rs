@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ooblex_core::hub::Beginning;
 use ooblex_core::{FrameSink, Stage};
 use ooblex_mjpeg::Target;
 use tokio::io::AsyncReadExt;
@@ -200,7 +201,7 @@ async fn a_thousand_viewers_come_and_go_without_a_trace() {
 async fn bodies_that_are_dropped_unread_end_the_demand() {
     let site = Site::start(|c| c.repeat_after = Duration::from_millis(20)).await;
     let stats = Arc::default();
-    let mut sink = site.mjpeg.sink(&id("own"), &stats);
+    let mut sink = site.mjpeg.sink(&Beginning::new(&id("own"), "test", &stats));
     let ticket = site.mjpeg.admit(Target::Stream(id("own")), None).unwrap();
     assert_eq!(site.mjpeg.viewers(&id("own")), 1, "an admitted viewer is demand already");
     drop(ticket);

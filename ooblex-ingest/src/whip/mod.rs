@@ -1,0 +1,1 @@
+//! WHIP (RFC 9725) and the JSON offer: how publishers reach [`crate::webrtc`] over HTTP.
