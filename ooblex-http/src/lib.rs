@@ -16,6 +16,7 @@
 //! # Ok(()) }
 //! ```
 
+mod caller;
 mod connection;
 mod io;
 mod limits;
@@ -23,6 +24,7 @@ mod problem;
 mod serve;
 mod takeover;
 
+pub use caller::Caller;
 pub use limits::{ConnectionGuard, ConnectionLimits, raise_file_limit};
 pub use problem::Problem;
 pub use serve::{Peer, ServeConfig, Served, serve};
