@@ -32,6 +32,9 @@ need() {
 
 # A VLC plugin of the given path below its plugin directory, wherever the distribution puts that.
 vlc_plugin() { compgen -G "/usr/lib*/vlc/plugins/$1" || compgen -G "/usr/lib/*/vlc/plugins/$1"; }
+# Likewise a GStreamer plugin, or a description of its API.
+gstreamer() { compgen -G "/usr/lib*/gstreamer-1.0/$1" || compgen -G "/usr/lib/*/gstreamer-1.0/$1"; }
+typelib() { compgen -G "/usr/lib*/girepository-1.0/$1" || compgen -G "/usr/lib/*/girepository-1.0/$1"; }
 any() {
     local name
     for name in "$@"; do have "$name" && return 0; done
@@ -57,6 +60,16 @@ if [ "$tier" = test ]; then
     need chromium-driver have chromedriver
     need vlc-bin have cvlc
     need vlc-plugin-base vlc_plugin codec/libavcodec_plugin.so
+    # Peers of the WebRTC tests: a TURN server, GStreamer's webrtcbin with VP8 and H.264, and namespaces to put them in.
+    need iproute2 have ip
+    need util-linux have unshare
+    need coturn have turnserver
+    need gstreamer1.0-plugins-base gstreamer libgstrawparse.so
+    need gstreamer1.0-plugins-good gstreamer libgstvpx.so
+    need gstreamer1.0-plugins-bad gstreamer libgstwebrtc.so
+    need gstreamer1.0-nice gstreamer libgstnice.so
+    need gir1.2-gst-plugins-bad-1.0 typelib GstWebRTC-1.0.typelib
+    need python3-gi compgen -G "/usr/lib/python3/dist-packages/gi/__init__.py"
     need python3 have python3
     venv=$cache/venv
     venv_ready() { cmp -s tests/requirements.txt "$venv/requirements.txt" && [ -x "$venv/bin/python" ]; }
@@ -85,10 +98,24 @@ if [ ${#missing[@]} -gt 0 ]; then
     fi
     say "installing them with apt-get"
     apt() { "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o Acquire::Retries=3 "$@" </dev/null >&2; }
+    # Debian starts a TURN server as soon as it is installed, open to the network. The tests start their own.
+    service() { "${root[@]}" systemctl -q "$@" coturn.service >/dev/null 2>&1; }
+    masked=
+    if [[ " ${missing[*]} " = *" coturn "* ]] && [ -d /run/systemd/system ] && service --runtime mask; then
+        masked=1
+    fi
+    unmask() {
+        [ -n "$masked" ] || return 0
+        service disable || say "could not disable coturn.service"
+        service --runtime unmask || say "could not unmask coturn.service"
+        masked=
+    }
+    trap unmask EXIT
     if ! { apt update && apt install -y --no-install-recommends "${missing[@]}"; }; then
         say "apt-get failed; install ${missing[*]} by hand and run this again"
         exit 1
     fi
+    unmask
 fi
 
 # openh264-sys2 silently builds its slow C code when nasm is missing, and installing nasm later rebuilds nothing: its
