@@ -1,13 +1,16 @@
 //! Decoders: pictures by [`JpegDecoder`] and [`StillDecoder`], video by implementations of [`VideoDecoder`].
 
+mod bits;
 mod codec;
 #[cfg(feature = "h264")]
 mod h264;
 mod jpeg;
 mod sps;
 mod still;
+#[cfg(feature = "vpx")]
+mod vpx;
 
-use ooblex_core::{BoxError, ColorRange, ColorSpace, Image};
+use ooblex_core::{BoxError, BufferPool, ColorRange, ColorSpace, Image};
 
 pub use self::codec::VideoCodec;
 #[cfg(feature = "h264")]
@@ -17,6 +20,12 @@ pub(crate) use self::h264::Order;
 pub use self::jpeg::JpegDecoder;
 pub use self::sps::{SequenceParameters, SpsError};
 pub use self::still::StillDecoder;
+#[cfg(feature = "vpx")]
+pub use self::vpx::VpxDecoder;
+
+/// Most pixels of a video picture, width times height, that any decoder accepts: 16 megapixels, as for single
+/// pictures. What a stream's headers say is checked before memory is allocated for it.
+pub const MAX_VIDEO_PIXELS: u64 = 16_000_000;
 
 /// One decoded picture of a video with the media time that came with its access unit.
 #[derive(Clone, Debug)]
@@ -56,6 +65,51 @@ pub trait VideoDecoder: Send + 'static {
     /// # Errors
     /// [`VideoError`].
     fn flush(&mut self, out: &mut Vec<Decoded>) -> Result<(), VideoError>;
+}
+
+/// The codecs that this build decodes, cheapest to decode first.
+pub const fn supported() -> &'static [VideoCodec] {
+    &[
+        #[cfg(feature = "vpx")]
+        VideoCodec::Vp8,
+        #[cfg(feature = "h264")]
+        VideoCodec::H264,
+        #[cfg(feature = "vpx")]
+        VideoCodec::Vp9,
+    ]
+}
+
+/// A decoder for a live stream of `codec`, which gives its pictures memory from `pool`.
+///
+/// # Errors
+/// [`VideoError::Unsupported`] if this build has no decoder for `codec`; it names the feature to enable.
+pub fn open(codec: VideoCodec, pool: BufferPool) -> Result<Box<dyn VideoDecoder>, VideoError> {
+    match codec {
+        #[cfg(feature = "vpx")]
+        VideoCodec::Vp8 | VideoCodec::Vp9 => Ok(Box::new(VpxDecoder::new(codec, pool)?)),
+        #[cfg(feature = "h264")]
+        VideoCodec::H264 => Ok(Box::new(H264Decoder::new(pool)?)),
+        other => {
+            drop(pool);
+            Err(VideoError::Unsupported(match other {
+                VideoCodec::Vp8 | VideoCodec::Vp9 => format!("{other} needs the feature `vpx`"),
+                VideoCodec::H264 => format!("{other} needs the feature `h264`"),
+                VideoCodec::Av1 => format!("{other}: no build has a decoder for it"),
+            }))
+        }
+    }
+}
+
+/// Refuses sizes that no decoder should be told to allocate.
+#[cfg(any(feature = "vpx", feature = "h264"))]
+pub(crate) fn check_size(width: u32, height: u32) -> Result<(), VideoError> {
+    let sides = 1..=Image::MAX_SIDE;
+    let fits = u64::from(width) * u64::from(height) <= MAX_VIDEO_PIXELS;
+    if sides.contains(&width) && sides.contains(&height) && fits {
+        return Ok(());
+    }
+    let limit = MAX_VIDEO_PIXELS / 1_000_000;
+    Err(VideoError::Unsupported(format!("a picture of {width}x{height} pixels (1 to {limit} million are)")))
 }
 
 /// The colour space of video that does not say: limited range, BT.709 from 720 rows on and BT.601 below, as

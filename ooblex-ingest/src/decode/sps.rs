@@ -3,6 +3,7 @@
 use ooblex_core::{ColorMatrix, ColorRange, ColorSpace};
 
 use super::assumed_color;
+use super::bits::Bits;
 
 /// Why a sequence parameter set cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -71,27 +72,8 @@ fn without_emulation(payload: &[u8]) -> Vec<u8> {
     out
 }
 
-struct Bits<'a> {
-    data: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Bits<'a> {
-    fn new(data: &'a [u8]) -> Self {
-        Self { data, at: 0 }
-    }
-
-    fn bit(&mut self) -> Option<bool> {
-        let byte = *self.data.get(self.at / 8)?;
-        let bit = byte >> (7 - self.at % 8) & 1;
-        self.at += 1;
-        Some(bit == 1)
-    }
-
-    fn bits(&mut self, count: u32) -> Option<u32> {
-        (0..count).try_fold(0, |value, _| Some(value << 1 | u32::from(self.bit()?)))
-    }
-
+/// Exponential Golomb codes.
+impl Bits<'_> {
     /// Unsigned Exp-Golomb (section 9.1).
     fn ue(&mut self) -> Option<u32> {
         let mut zeros = 0;
