@@ -7,13 +7,16 @@
 mod config;
 mod endpoint;
 mod error;
+#[allow(dead_code, reason = "its user, the peer, is not here yet")]
 mod network;
 mod session;
+#[allow(dead_code, reason = "its user, the peer, is not here yet")]
+mod socket;
 
 pub use self::config::WebRtcConfig;
 pub use self::endpoint::WebRtc;
 pub use self::error::{OfferError, PublishError, SessionError};
-pub use self::network::NetworkConfig;
+pub use self::network::{NetworkConfig, PrivateAddresses};
 pub use self::session::{
     CandidateKind, CandidatePath, FailedPath, Fragment, IceCredentials, PublishRequest, Published,
     PublisherId, Restarted, SessionCounters, SessionId, SessionIdError, SessionInfo, SessionState,
