@@ -11,6 +11,7 @@ use ooblex_models::Chain;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::access::EXPOSURE_FIX;
 use crate::cli::{Arguments, Command, VERSION, help};
 use crate::config::{Config, Invalid, Loaded, LogFormat, load, print};
 use crate::doctor;
@@ -164,14 +165,25 @@ async fn run_server(config: Config, registry: Registry) -> ExitCode {
 /// What a person wants to know once the server listens.
 fn addresses(server: &Server) -> String {
     let base = server.url();
+    // The tokens themselves are never printed.
+    let page = if server.access().is_guarded() { format!("{base}t/TOKEN/") } else { base.clone() };
+    let (bearer, query) = if server.access().is_guarded() {
+        (" -H 'Authorization: Bearer TOKEN'", "?token=TOKEN")
+    } else {
+        ("", "")
+    };
     let mut text = format!(
-        "page      {base}\n\
-         stream    {base}stream.mjpg\n\
-         snapshot  {base}snapshot.jpg\n\
-         upload    curl --data-binary @picture.jpg '{base}upload?stream=cam'\n"
+        "page      {page}\n\
+         stream    {base}stream.mjpg{query}\n\
+         snapshot  {base}snapshot.jpg{query}\n\
+         upload    curl{bearer} --data-binary @picture.jpg '{base}upload?stream=cam'\n"
     );
     for address in server.addresses().iter().skip(1) {
         text.push_str(&format!("also at   {}\n", url_of(*address)));
+    }
+    let bind = server.addresses().first().map(std::net::SocketAddr::ip);
+    if let Some(exposed) = bind.and_then(|bind| server.access().exposure(bind)) {
+        text.push_str(&format!("warning   {exposed}\n          {EXPOSURE_FIX}\n"));
     }
     text
 }

@@ -62,19 +62,28 @@ impl Arguments {
     /// # Errors
     /// Everything that is wrong with it: unknown commands and flags come with a suggestion.
     pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, Vec<Invalid>> {
-        let mut parser =
-            Parser { rest: arguments.into_iter(), done: Self::default(), problems: Problems::default() };
+        let mut parser = Parser {
+            rest: arguments.into_iter(),
+            done: Self::default(),
+            problems: Problems::default(),
+            after_unknown: false,
+        };
         let mut commands = 0;
         while let Some(argument) = parser.rest.next() {
             let Ok(text) = argument.into_string() else {
                 parser.problem("an argument is not UTF-8".into());
                 continue;
             };
+            if text.starts_with('-') {
+                parser.after_unknown = false;
+            }
             match text.strip_prefix("--") {
                 Some(flag) if !flag.is_empty() => parser.flag(flag),
                 _ if text == "-h" => parser.done.help = true,
                 _ if text == "-V" => parser.done.version = true,
                 _ if text.starts_with('-') => parser.problem(format!("unknown flag `{text}`; see --help")),
+                // Probably the value of a flag that is misspelt: nobody's business, it may be a secret.
+                _ if std::mem::take(&mut parser.after_unknown) => {}
                 _ => {
                     commands += 1;
                     parser.command(&text, commands);
@@ -90,6 +99,8 @@ struct Parser<I> {
     rest: I,
     done: Arguments,
     problems: Problems,
+    /// Whether the flag before is unknown and came without a value.
+    after_unknown: bool,
 }
 
 impl<I: Iterator<Item = OsString>> Parser<I> {
@@ -134,6 +145,7 @@ impl<I: Iterator<Item = OsString>> Parser<I> {
                 SETTINGS.iter().flat_map(Setting::names).map(|n| format!("--{}", n.replace('_', "-")));
             let known = flags.chain(OTHER.iter().map(|(flag, ..)| (*flag).to_owned()));
             let written = format!("--{flag}");
+            self.after_unknown = value.is_none();
             self.problems.unknown(format!("unknown flag `{written}`"), nearest(&written, known));
             return;
         };
@@ -146,8 +158,8 @@ impl<I: Iterator<Item = OsString>> Parser<I> {
         let known = self.done.settings.iter_mut().find(|(n, ..)| *n == name);
         match (setting.kind, known) {
             // A path may contain a comma; sources are therefore repeated, never split.
-            (Kind::List(..), known) => {
-                let mut items: Vec<String> = match setting.flag_only {
+            (kind, known) if kind.is_list() => {
+                let mut items: Vec<String> = match setting.flag_only || matches!(kind, Kind::Words(..)) {
                     true => vec![text],
                     false => text.split(',').map(|t| t.trim().to_owned()).filter(|t| !t.is_empty()).collect(),
                 };
@@ -217,7 +229,7 @@ pub(crate) fn help() -> String {
                 setting.aliases.iter().map(|a| format!("--{a}")).collect::<Vec<_>>().join(", ")
             ));
         }
-        if matches!(setting.kind, Kind::List(..)) {
+        if setting.kind.is_list() {
             notes.push("may be repeated".into());
         }
         if setting.kind == Kind::Bool {

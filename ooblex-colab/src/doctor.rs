@@ -7,6 +7,7 @@ use std::path::Path;
 
 use ooblex_core::Registry;
 
+use crate::access::{Access, EXPOSURE_FIX};
 use crate::cli::VERSION;
 use crate::config::{Loaded, UseGpu};
 use crate::process::file_limit;
@@ -198,10 +199,12 @@ fn ports(findings: &mut Findings, loaded: &Loaded) {
 
 fn exposure(findings: &mut Findings, loaded: &Loaded) {
     let bind = loaded.config.bind;
-    if bind.to_canonical().is_loopback() {
-        findings.add(Verdict::Fine, "exposure", "this machine only", "");
-    } else {
-        let found = format!("everybody who reaches {bind} can watch, publish and change effects");
-        findings.add(Verdict::Note, "exposure", &found, "bind 127.0.0.1 unless the network is yours alone");
+    let access = Access::new(&loaded.config);
+    match access.exposure(bind) {
+        Some(found) => findings.add(Verdict::Note, "exposure", &found, EXPOSURE_FIX),
+        None if bind.to_canonical().is_loopback() => {
+            findings.add(Verdict::Fine, "exposure", "this machine only", "")
+        }
+        None => findings.add(Verdict::Fine, "exposure", "everything needs a token", ""),
     }
 }

@@ -25,6 +25,7 @@
 //! It reads pictures and clips through `ooblex-ingest`, shows them through `ooblex-mjpeg`, and takes its effects from
 //! `ooblex-models`; programs that want one of these alone use that crate. Every setting is described in [`config`].
 
+mod access;
 mod app;
 mod cli;
 pub mod config;

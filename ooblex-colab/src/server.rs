@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::access::Access;
 use crate::config::{Config, UseGpu};
 use crate::effect::{EffectControl, SwitchError};
 use crate::graph::Graph;
@@ -154,6 +155,11 @@ impl Server {
     /// Where a browser on this machine finds the page: `http://127.0.0.1:8081/`.
     pub fn url(&self) -> String {
         self.addresses.first().map(|a| url_of(*a)).unwrap_or_default()
+    }
+
+    /// Who may do what.
+    pub(crate) fn access(&self) -> &Access {
+        self.app.access()
     }
 
     /// Its streams.

@@ -5,7 +5,7 @@ use std::path::Path;
 use toml::de::{DeTable, DeValue};
 
 use super::load::{Given, Invalid, Origin, Problems};
-use super::{Kind, SETTINGS, Setting, find, nearest};
+use super::{HIDDEN, Kind, SETTINGS, Setting, find, nearest};
 
 /// Adds what the file says; what is wrong with it goes to `problems`.
 pub(super) fn read(path: &Path, text: &str, given: &mut Given, problems: &mut Problems) {
@@ -35,6 +35,7 @@ pub(super) fn read(path: &Path, text: &str, given: &mut Given, problems: &mut Pr
         }
         match texts(setting, value.into_inner()) {
             Ok(texts) => given.set(setting, &key, texts, origin, problems),
+            Err(_) if setting.secret => problems.wrong(setting, &origin, HIDDEN.into(), "not text".into()),
             Err(found) => problems.wrong(setting, &origin, found, String::new()),
         }
     }
@@ -46,7 +47,7 @@ fn texts(setting: &Setting, value: DeValue<'_>) -> Result<Vec<String>, String> {
         (Kind::Bool | Kind::Choice(_), DeValue::Boolean(v)) => Ok(vec![v.to_string()]),
         (Kind::Int { .. }, DeValue::Integer(v)) if v.radix() == 10 => Ok(vec![v.as_str().to_owned()]),
         (Kind::Text(..) | Kind::Choice(_), DeValue::String(v)) => Ok(vec![v.into_owned()]),
-        (Kind::List(..), DeValue::Array(items)) => {
+        (Kind::List(..) | Kind::Words(..), DeValue::Array(items)) => {
             let text = |v: toml::Spanned<DeValue<'_>>| match v.into_inner() {
                 DeValue::String(text) => Ok(text.into_owned()),
                 other => Err(show(&other)),

@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::setting::{Setting, SettingType, quoted, variable};
-use super::{Config, Kind, SETTINGS, file, find, nearest, without_secrets};
+use super::{Config, HIDDEN, Kind, SETTINGS, file, find, nearest, without_secrets};
 use crate::cli::Arguments;
 
 /// Where the value of a setting comes from.
@@ -146,7 +146,7 @@ impl Reader<'_> {
         let setting = find(name)?;
         let default = || match (setting.default, setting.kind) {
             (Some(text), _) => Some(vec![text.to_owned()]),
-            (None, Kind::List(..)) => Some(Vec::new()),
+            (None, kind) if kind.is_list() => Some(Vec::new()),
             (None, _) => None,
         };
         let (texts, origin) = match self.given.and_then(|g| g.0.get(name)) {
@@ -159,7 +159,7 @@ impl Reader<'_> {
         match T::read(&texts, setting) {
             Ok(value) => Some(value),
             Err(reason) => {
-                let texts: Vec<_> = texts.iter().map(|text| shown(text)).collect();
+                let texts: Vec<_> = texts.iter().map(|text| shown(setting, text)).collect();
                 let shown = match texts.as_slice() {
                     [text] => quoted(text),
                     _ => super::setting::quoted_list(&texts),
@@ -172,7 +172,10 @@ impl Reader<'_> {
 }
 
 /// A value for an error: a URL without what may be secret in it.
-fn shown(text: &str) -> String {
+fn shown(setting: &Setting, text: &str) -> String {
+    if setting.secret {
+        return HIDDEN.to_owned();
+    }
     match text.find("://").map(|at| text[..at].rfind('=').map_or(0, |equals| equals + 1)) {
         Some(start) => format!("{}{}", &text[..start], without_secrets(&text[start..])),
         None => text.to_owned(),
@@ -265,6 +268,7 @@ fn read_environment(
         match value.to_str() {
             _ if setting.flag_only => problems.flag_only(setting, &origin),
             Some(text) => given.set(setting, key, split(setting, text), origin, problems),
+            None if setting.secret => problems.wrong(setting, &origin, HIDDEN.into(), "not UTF-8".into()),
             None => problems.wrong(setting, &origin, show(&value), "not UTF-8".into()),
         }
     }
@@ -281,6 +285,7 @@ fn split(setting: &Setting, text: &str) -> Vec<String> {
         Kind::List(..) => {
             text.split(',').map(str::trim).filter(|t| !t.is_empty()).map(str::to_owned).collect()
         }
+        Kind::Words(..) => text.split_whitespace().map(str::to_owned).collect(),
         _ => vec![text.trim().to_owned()],
     }
 }
@@ -295,7 +300,7 @@ fn find_file(arguments: &Arguments, named: Option<PathBuf>) -> Option<PathBuf> {
 
 /// What no single setting can know.
 fn check_together(config: &Config, given: &Given, problems: &mut Problems) {
-    let origin = |name| given.0.get(name).map_or(Origin::Default, |(_, origin, _)| origin.clone());
+    let origin = |name: &str| given.0.get(name).map_or(Origin::Default, |(_, origin, _)| origin.clone());
     if config.webrtc_port.is_some_and(|p| p == config.mjpeg_port && p != 0) {
         problems.push(Invalid::Text(format!(
             "webrtc_port (from {}) and mjpeg_port (from {}) are both {}; choose another for one of them",
@@ -312,6 +317,7 @@ fn check_together(config: &Config, given: &Given, problems: &mut Problems) {
             origin("source")
         )));
     }
+    check_tokens(config, &origin, problems);
     let streams = config.source.len() + usize::from(config.demo);
     if streams > config.max_streams {
         problems.push(Invalid::Text(format!(
@@ -319,5 +325,24 @@ fn check_together(config: &Config, given: &Given, problems: &mut Problems) {
             origin("max_streams"),
             config.max_streams
         )));
+    }
+}
+
+/// Whoever knows one token must not know another by it.
+fn check_tokens(config: &Config, origin: &dyn Fn(&str) -> Origin, problems: &mut Problems) {
+    let tokens = [
+        ("publish_token", &config.publish_token),
+        ("view_token", &config.view_token),
+        ("control_token", &config.control_token),
+    ];
+    for (index, (name, token)) in tokens.iter().enumerate() {
+        let same = tokens[..index].iter().find(|(_, earlier)| token.is_some() && earlier == token);
+        if let Some((other, _)) = same {
+            problems.push(Invalid::Text(format!(
+                "{name} (from {}) and {other} (from {}) are the same; choose another for one of them",
+                origin(name),
+                origin(other)
+            )));
+        }
     }
 }

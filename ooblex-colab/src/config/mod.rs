@@ -6,6 +6,7 @@
 mod file;
 mod load;
 mod print;
+mod secret;
 mod setting;
 mod types;
 
@@ -15,12 +16,17 @@ use std::time::Duration;
 pub(crate) use self::load::Problems;
 pub use self::load::{Invalid, Loaded, Origin, SettingError, load};
 pub use self::print::{markdown, print};
+pub(crate) use self::secret::HIDDEN;
+pub use self::secret::Token;
 pub use self::setting::{Kind, Setting};
 pub(crate) use self::types::without_secrets;
 pub use self::types::{LogFormat, LogLevel, SourcePlace, SourceSpec, UseGpu, WebOrigin};
 
 /// Ports that can be listened on, 0 for any free one.
 const PORT: Kind = Kind::Int { min: 0, max: 65_535, unit: "" };
+
+/// Secrets that give rights.
+const TOKEN: Kind = Kind::Text("TOKEN", "16 to 128 of the characters A-Z a-z 0-9 - . _ ~");
 
 const fn int(min: u64, max: u64, unit: &'static str) -> Kind {
     Kind::Int { min, max, unit }
@@ -41,7 +47,8 @@ macro_rules! settings {
                 kind: $kind,
                 default: $default,
                 help: $help,
-                flag_only: settings!(@only $($only)?),
+                flag_only: settings!(@flag_only $($only)?),
+                secret: settings!(@secret $($only)?),
             },
         )+)+];
 
@@ -69,20 +76,30 @@ macro_rules! settings {
             }
         }
     };
-    (@only flag_only) => { true };
-    (@only) => { false };
+    (@flag_only flag_only) => { true };
+    (@flag_only $($other:ident)?) => { false };
+    (@secret secret) => { true };
+    (@secret $($other:ident)?) => { false };
 }
 
 settings! {
     "Network" {
         bind: IpAddr = Kind::Text("ADDRESS", "an IP address, or localhost"), Some("127.0.0.1"),
-            "Address to listen on. With any but a loopback address, everybody who can reach it can watch and publish.";
+            "Address to listen on. With any but a loopback address, everybody who can reach it can do what needs no token.";
         mjpeg_port: u16 = PORT, Some("8081"),
             "Port of the page, the API and the streams; 0 takes any free one.";
         webrtc_port: Option<u16> = PORT, None,
             "A second port with the same routes; not used unless set. 8443 by custom.";
         cors_origins: Vec<WebOrigin> = Kind::List("ORIGIN", "origins like https://example.org"), None,
             "Web origins whose pages may use the API. Pictures may be shown by any page while bound to loopback.";
+    }
+    "Access" {
+        publish_token [secret]: Option<Token> = TOKEN, None,
+            "Who publishes must show this token. Without control_token it gives the right to change effects, too.";
+        view_token [secret]: Option<Token> = TOKEN, None,
+            "Who watches, or reads the state, must show this token.";
+        control_token [secret]: Option<Token> = TOKEN, None,
+            "Who changes effects must show this token. It gives the rights to publish and to watch, too.";
     }
     "Streams" {
         demo: bool = Kind::Bool, Some("false"),

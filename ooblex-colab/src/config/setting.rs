@@ -25,6 +25,16 @@ pub enum Kind {
     /// Any number of texts: the placeholder of one, and what is allowed. An array in a file, repeated on the command
     /// line, separated by commas in a variable.
     List(&'static str, &'static str),
+    /// Like [`List`](Self::List), but commas belong to the texts: a flag holds one of them, and a variable separates
+    /// them by blanks.
+    Words(&'static str, &'static str),
+}
+
+impl Kind {
+    /// Whether it takes any number of texts.
+    pub const fn is_list(&self) -> bool {
+        matches!(self, Self::List(..) | Self::Words(..))
+    }
 }
 
 /// One setting. The table [`SETTINGS`](super::SETTINGS) drives flags, variables, file keys, help and documents.
@@ -45,6 +55,8 @@ pub struct Setting {
     pub help: &'static str,
     /// Whether it may be given on the command line only.
     pub flag_only: bool,
+    /// Whether nothing may show its value.
+    pub secret: bool,
 }
 
 impl Setting {
@@ -72,7 +84,7 @@ impl Setting {
                 format!("a whole number from {min} to {max}{unit}")
             }
             Kind::Choice(words) => words.join(", "),
-            Kind::Text(_, what) | Kind::List(_, what) => what.into(),
+            Kind::Text(_, what) | Kind::List(_, what) | Kind::Words(_, what) => what.into(),
         }
     }
 
@@ -82,7 +94,7 @@ impl Setting {
             Kind::Bool => "BOOL",
             Kind::Int { .. } => "N",
             Kind::Choice(_) => "WORD",
-            Kind::Text(name, _) | Kind::List(name, _) => name,
+            Kind::Text(name, _) | Kind::List(name, _) | Kind::Words(name, _) => name,
         }
     }
 }

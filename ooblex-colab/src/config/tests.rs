@@ -46,6 +46,9 @@ fn example(setting: &Setting) -> (String, String) {
             "[\"https://a.example\", \"https://b.example\"]".into(),
         ),
         ("source", _) => quoted("cam=pattern"),
+        ("publish_token" | "view_token" | "control_token", _) => {
+            quoted(&format!("{}-0123456789", setting.name))
+        }
         (_, Kind::Bool) => ("true".into(), "true".into()),
         (_, Kind::Choice(words)) => quoted(words[words.len() - 1]),
         (_, Kind::Int { max, .. }) => ((max - 1).to_string(), (max - 1).to_string()),
@@ -236,7 +239,7 @@ fn lists_gather() {
 fn the_printed_configuration_loads_to_the_same_settings() {
     let mut flags: Vec<String> = SETTINGS
         .iter()
-        .filter(|s| !s.flag_only)
+        .filter(|s| !s.flag_only && !s.secret)
         .map(|s| format!("--{}={}", s.flag(), example(s).0))
         .collect();
     for flags in [std::mem::take(&mut flags), Vec::new()] {
@@ -272,6 +275,67 @@ fn the_printed_configuration_names_origins_and_hides_secrets() {
         let errors = layers("", &[], &["--source", url]).expect_err("wrong");
         assert!(!errors[0].contains("secret") && errors[0].contains("***@host"), "{errors:?}");
     }
+}
+
+#[test]
+fn secrets_are_in_no_output() {
+    const SECRET: &str = "swordfish-0123456789";
+    let secrets = || SETTINGS.iter().filter(|s| s.secret);
+    assert!(secrets().count() >= 3);
+    for setting in secrets() {
+        let good = if setting.name.ends_with("_token") { SECRET.to_owned() } else { example(setting).0 };
+        let flag = format!("--{}={good}", setting.flag());
+        let loaded = layers("", &[], &[&flag]).unwrap_or_else(|e| panic!("{e:?}"));
+        let printed = print(&loaded);
+        let line = format!("# {} = ", setting.name);
+        assert!(printed.lines().any(|l| l.starts_with(&line) && l.contains("***")), "{printed}");
+        for shown in [printed, format!("{loaded:?}")] {
+            assert!(!shown.contains("swordfish"), "{shown}");
+        }
+        let (name, variable) = (setting.name, setting.variable());
+        let number = SECRET.replace(|c: char| !c.is_ascii_digit(), "");
+        let wrong = [
+            layers("", &[], &[&format!("--{}=swordfish!", setting.flag())]),
+            layers("", &[(&variable, "swordfish !")], &[]),
+            layers(&format!("{name} = \"swordfish!\""), &[], &[]),
+            layers(&format!("{name} = [\"swordfish!\"]"), &[], &[]),
+            layers(&format!("{name} = 1{number}"), &[], &[]),
+            layers("", &[], &[&format!("--{}x", setting.flag()), SECRET]),
+            layers("", &[], &[&format!("--{}x={SECRET}", setting.flag())]),
+        ];
+        for errors in wrong {
+            let errors = errors.expect_err("wrong");
+            assert_eq!(errors.len(), 1, "{errors:?}");
+            assert!(!errors[0].contains("swordfish") && !errors[0].contains(&number), "{errors:?}");
+        }
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::ffi::OsStringExt;
+        let bytes = OsString::from_vec(b"swordfish-0123456789\xff".to_vec());
+        let errors = load(&arguments(&[]), [("OOBLEX_VIEW_TOKEN".into(), bytes)]).expect_err("not UTF-8");
+        assert!(!errors[0].to_string().contains("swordfish"), "{errors:?}");
+    }
+}
+
+#[test]
+fn tokens_must_differ() {
+    let flags = ["--view-token=0123456789abcdef", "--publish-token=0123456789abcdef"];
+    let errors = layers("", &[], &flags).expect_err("the same");
+    assert_eq!(
+        errors,
+        [
+            "view_token (from --view-token) and publish_token (from --publish-token) are the same; choose another for one of them"
+        ]
+    );
+    assert!(layers("", &[], &[flags[0], "--publish-token=0123456789abcdeg"]).is_ok());
+    let errors = layers("", &[("OOBLEX_VIEW_TOKEN", "")], &[]).expect_err("empty");
+    assert_eq!(
+        errors,
+        [
+            "view_token (from OOBLEX_VIEW_TOKEN) is \"***\"; allowed: 16 to 128 of the characters A-Z a-z 0-9 - . _ ~ (it has 0 characters)"
+        ]
+    );
 }
 
 #[test]

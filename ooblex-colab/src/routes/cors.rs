@@ -1,6 +1,6 @@
 //! Which web pages may do what.
 //!
-//! Any page may show pictures of a server that listens on loopback. Everything else is for the server's own page and
+//! Any page may show pictures of a server that listens on loopback and has no tokens. Everything else is for the server's own page and
 //! for the origins of the setting `cors_origins`. What changes something is refused to other sites even where a
 //! browser would not ask first: a `GET`, a form post, a WebSocket.
 
@@ -9,22 +9,28 @@ use std::net::IpAddr;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use ooblex_http::Problem;
 
-use super::table::Right;
+use crate::access::{Access, Right};
 use crate::config::{Config, WebOrigin};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-const EXPOSED: HeaderValue = HeaderValue::from_static("X-Ooblex-Stream, X-Ooblex-Sequence, Retry-After");
+const EXPOSED: HeaderValue = HeaderValue::from_static(
+    "X-Ooblex-Stream, X-Ooblex-Sequence, Retry-After, Location, Link, ETag, Accept-Patch, Accept-Post, WWW-Authenticate",
+);
+/// Headers that a page may send.
+const SENT: HeaderValue = HeaderValue::from_static("Content-Type, Authorization, If-Match, X-Transform-Type");
 
 /// The rules of one server.
 #[derive(Clone, Debug)]
 pub(super) struct Policy {
-    loopback: bool,
+    /// Whether any page may show the pictures.
+    shown_anywhere: bool,
     origins: Vec<WebOrigin>,
 }
 
 impl Policy {
     pub(super) fn new(config: &Config) -> Self {
-        Self { loopback: is_loopback(config.bind), origins: config.cors_origins.clone() }
+        let guarded = Access::new(config).is_guarded();
+        Self { shown_anywhere: is_loopback(config.bind) && !guarded, origins: config.cors_origins.clone() }
     }
 
     /// What `Access-Control-Allow-Origin` says to a request for `path`, if anything.
@@ -34,42 +40,66 @@ impl Policy {
             return Some(origin.clone());
         }
         let reads = matches!(*method, Method::GET | Method::HEAD);
-        (self.loopback && reads && is_picture(path)).then(|| HeaderValue::from_static("*"))
+        (self.shown_anywhere && reads && is_picture(path)).then(|| HeaderValue::from_static("*"))
     }
 
     fn lists(&self, origin: &HeaderValue) -> bool {
         self.origins.iter().any(|o| o.as_str().as_bytes() == origin.as_bytes())
     }
 
-    /// Refuses what changes something to pages of other sites.
-    pub(super) fn check(&self, right: Right, headers: &HeaderMap) -> Result<(), Problem> {
-        if !matches!(right, Right::Publish | Right::Control) || !self.is_cross_site(headers) {
+    /// Refuses what changes something, and sockets, to pages of other sites. `ambient` says that the browser added the
+    /// token by itself, so that more is asked for.
+    pub(super) fn check(
+        &self,
+        right: Right,
+        method: &Method,
+        headers: &HeaderMap,
+        ambient: bool,
+    ) -> Result<(), Problem> {
+        // Reading is what CORS is about, but there is none for WebSockets.
+        let socket = headers.contains_key(header::UPGRADE);
+        if !(matches!(right, Right::Publish | Right::Control) || socket && right == Right::View) {
             return Ok(());
         }
-        let origin = headers.get(header::ORIGIN).and_then(|o| o.to_str().ok()).unwrap_or("another site");
-        let detail = format!("a page of {origin} may not do this; allow it by the setting cors_origins");
-        Err(Problem::new(403, "cross_site", detail).field("origin").value(origin))
+        let origin = || headers.get(header::ORIGIN).and_then(|o| o.to_str().ok()).unwrap_or("another site");
+        match self.sender(headers, ambient) {
+            Sender::Allowed => Ok(()),
+            // A browser names the page of whatever it sends by itself, except when a link is followed.
+            Sender::Unnamed if !(ambient && method == Method::GET) => Ok(()),
+            Sender::Unnamed => {
+                let detail = "a link may not do this by a cookie alone; use the page, or another way to send the token";
+                Err(Problem::new(403, "cross_site", detail).field("origin"))
+            }
+            Sender::Foreign => {
+                let origin = origin();
+                let detail =
+                    format!("a page of {origin} may not do this; allow it by the setting cors_origins");
+                Err(Problem::new(403, "cross_site", detail).field("origin").value(origin))
+            }
+        }
     }
 
-    /// Whether a browser sent this for a page of another site. Programs that are not browsers send none of these
-    /// headers.
-    fn is_cross_site(&self, headers: &HeaderMap) -> bool {
+    /// Whether a browser sent this for a page of this server, or of another site. Cookies do not tell ports of a host
+    /// apart, so `exact` has the ports compared, too.
+    fn sender(&self, headers: &HeaderMap, exact: bool) -> Sender {
         let origin = headers.get(header::ORIGIN);
         if origin.is_some_and(|o| self.lists(o)) {
-            return false;
+            return Sender::Allowed;
         }
         match headers.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes) {
-            Some(b"same-origin" | b"none") => return false,
-            Some(b"cross-site") => return true,
+            Some(b"same-origin" | b"none") => return Sender::Allowed,
+            Some(b"cross-site") => return Sender::Foreign,
             _ => {}
         }
-        let host = headers.get(header::HOST).and_then(|h| h.to_str().ok()).map(host_of);
+        let of = if exact { authority_of } else { host_of };
+        let host = headers.get(header::HOST).and_then(|h| h.to_str().ok()).map(of);
         let page = origin.or_else(|| headers.get(header::REFERER));
-        match page.map(|p| p.to_str().ok().and_then(|p| p.split_once("://")).map(|(_, rest)| host_of(rest))) {
-            None => false,
-            // `Origin: null`, or something unreadable.
-            Some(None) => true,
-            Some(page) => page != host,
+        match page.map(|p| p.to_str().ok().and_then(|p| p.split_once("://")).map(|(_, rest)| of(rest))) {
+            // Programs that are not browsers send none of these headers.
+            None => Sender::Unnamed,
+            Some(page) if page.is_some() && page == host => Sender::Allowed,
+            // Also `Origin: null`, or something unreadable.
+            Some(_) => Sender::Foreign,
         }
     }
 
@@ -111,10 +141,7 @@ impl Policy {
         if let Ok(allow) = HeaderValue::from_str(allow) {
             response.insert(header::ACCESS_CONTROL_ALLOW_METHODS, allow);
         }
-        response.insert(
-            header::ACCESS_CONTROL_ALLOW_HEADERS,
-            HeaderValue::from_static("Content-Type, Authorization"),
-        );
+        response.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, SENT);
         response.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
         Ok(())
     }
@@ -127,6 +154,22 @@ fn is_loopback(address: IpAddr) -> bool {
 /// Streams and snapshots.
 fn is_picture(path: &str) -> bool {
     [".mjpg", ".jpg", ".png"].iter().any(|suffix| path.ends_with(suffix))
+}
+
+/// Who sent a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sender {
+    /// The server's own page, or one that may.
+    Allowed,
+    /// No page, or one that is not named.
+    Unnamed,
+    /// A page of another site.
+    Foreign,
+}
+
+/// The host and port of `host:port/path`, lowercase.
+fn authority_of(rest: &str) -> String {
+    rest.split(['/', '?', '#']).next().unwrap_or_default().to_ascii_lowercase()
 }
 
 /// The host of `host:port/path`, lowercase, without the port.
@@ -174,7 +217,7 @@ mod tests {
     #[test]
     fn other_sites_change_nothing() {
         let policy = policy("127.0.0.1", &["https://ok.example"]);
-        let check = |pairs: &[_]| policy.check(Right::Control, &headers(pairs)).is_ok();
+        let check = |pairs: &[_]| policy.check(Right::Control, &Method::GET, &headers(pairs), false).is_ok();
         assert!(check(&[]), "a program that is no browser");
         assert!(check(&[("sec-fetch-site", "same-origin"), ("host", "a:1"), ("origin", "http://proxy")]));
         assert!(check(&[("sec-fetch-site", "none")]), "typed into the address bar");
@@ -187,7 +230,36 @@ mod tests {
         assert!(!check(&[("host", "localhost:8081"), ("referer", "http://evil.example/localhost:8081")]));
         assert!(!check(&[("host", "localhost:8081"), ("origin", "null")]));
         assert!(check(&[("sec-fetch-site", "cross-site"), ("origin", "https://ok.example")]));
-        assert!(policy.check(Right::View, &headers(&[("sec-fetch-site", "cross-site")])).is_ok());
+        let foreign = headers(&[("sec-fetch-site", "cross-site")]);
+        assert!(policy.check(Right::View, &Method::GET, &foreign, false).is_ok());
+        let socket = headers(&[("sec-fetch-site", "cross-site"), ("upgrade", "websocket")]);
+        assert!(policy.check(Right::View, &Method::GET, &socket, false).is_err());
+    }
+
+    #[test]
+    fn a_cookie_alone_must_come_from_the_page_itself() {
+        let policy = policy("127.0.0.1", &["https://ok.example"]);
+        let check = |method: Method, pairs: &[_]| {
+            policy.check(Right::Control, &method, &headers(pairs), true).is_ok()
+        };
+        let neighbour = [("host", "a.x:81"), ("origin", "http://a.x:82")];
+        assert!(!check(Method::POST, &neighbour), "another port of this host");
+        assert!(!check(Method::POST, &[&neighbour[..], &[("sec-fetch-site", "same-site")]].concat()));
+        assert!(check(Method::POST, &[("host", "a.x:81"), ("origin", "http://a.x:81")]));
+        assert!(check(Method::POST, &[("host", "a.x:81")]), "a browser would have named the page");
+        assert!(!check(Method::GET, &[("host", "a.x:81")]), "a link on an unencrypted page");
+        assert!(check(Method::GET, &[("host", "a.x:81"), ("referer", "http://a.x:81/")]));
+        assert!(check(Method::GET, &[("sec-fetch-site", "none")]));
+        assert!(check(Method::GET, &[("origin", "https://ok.example")]));
+    }
+
+    #[test]
+    fn pictures_of_a_guarded_server_are_not_for_every_page() {
+        let mut config = Config::default();
+        let shown = |config: &Config| Policy::new(config).allowed("/a.jpg", &Method::GET, &HeaderMap::new());
+        assert!(shown(&config).is_some());
+        config.publish_token = crate::config::Token::new("0123456789abcdef").ok();
+        assert_eq!(shown(&config), None);
     }
 
     #[test]

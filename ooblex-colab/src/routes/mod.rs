@@ -14,11 +14,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{ConnectInfo, Request};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, Method, StatusCode, header};
 use ooblex_core::hub::Hub;
-use ooblex_http::{ConnectionLimits, Problem};
+use ooblex_http::{ConnectionLimits, Peer, Problem};
 use ooblex_mjpeg::MjpegHub;
 use serde::Serialize;
 use tower_service::Service;
@@ -26,7 +26,8 @@ use tower_service::Service;
 use self::cors::Policy;
 use self::metrics::Requests;
 use self::table::{By, ROUTES};
-use crate::config::{Config, UseGpu, nearest};
+use crate::access::{Access, Answer, Credentials, Right, Trusted, refusal};
+use crate::config::{Config, Token, UseGpu, nearest};
 use crate::effect::EffectControl;
 
 /// What handlers need. Cheap to clone.
@@ -39,6 +40,7 @@ struct Shared {
     effects: EffectControl,
     mjpeg: MjpegHub,
     limits: ConnectionLimits,
+    access: Access,
     requests: Requests,
     started: Instant,
 }
@@ -52,7 +54,8 @@ impl AppState {
         limits: ConnectionLimits,
     ) -> Self {
         let (requests, started) = (Requests::new(), Instant::now());
-        Self(Arc::new(Shared { config, hub, effects, mjpeg, limits, requests, started }))
+        let access = Access::new(&config);
+        Self(Arc::new(Shared { config, hub, effects, mjpeg, limits, access, requests, started }))
     }
 
     pub(crate) fn hub(&self) -> &Hub {
@@ -65,6 +68,10 @@ impl AppState {
 
     pub(crate) fn mjpeg(&self) -> &MjpegHub {
         &self.0.mjpeg
+    }
+
+    pub(crate) fn access(&self) -> &Access {
+        &self.0.access
     }
 
     fn requests(&self) -> &Requests {
@@ -130,25 +137,68 @@ pub(crate) fn router(app: AppState, ingest: Router, mjpeg: Router) -> Router {
 }
 
 impl Dispatcher {
-    async fn serve(&mut self, request: Request) -> Response {
+    async fn serve(&mut self, mut request: Request) -> Response {
+        let (credentials, answer) = Credentials::take(&mut request);
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let headers = request.headers().clone();
         let found = table::find(&path);
         let operation = found.as_ref().and_then(|f| f.operation(&method));
         let mut counted = Counted::begin(&self.app, operation);
         let mut response = match &found {
-            None => unknown(&path).into_response(),
+            None => folder(&path).unwrap_or_else(|| unknown(&path).into_response()),
             Some(found) if method == Method::OPTIONS => self.options(&path, found, &request),
             Some(found) => match operation {
                 None => not_allowed(&method, &path, found),
-                Some(index) => match self.policy.check(ROUTES[index].right, &headers) {
-                    Err(problem) => problem.into_response(),
-                    Ok(()) => self.run(index, request).await,
-                },
+                Some(index) => self.guarded(index, request, &credentials, &answer).await,
             },
         };
         self.policy.decorate(&path, &method, &headers, response.headers_mut());
         counted.status = Some(response.status().as_u16());
+        response
+    }
+
+    /// Does what the sender of a request may do.
+    async fn guarded(
+        &mut self,
+        index: usize,
+        mut request: Request,
+        credentials: &Credentials,
+        answer: &Answer,
+    ) -> Response {
+        let right = ROUTES[index].right;
+        let ambient = credentials.are_ambient();
+        if let Err(problem) = self.policy.check(right, request.method(), request.headers(), ambient) {
+            return problem.into_response();
+        }
+        let access = self.app.access();
+        let address = request.extensions().get::<Peer>().map(|ConnectInfo(peer)| peer.ip());
+        // What anybody may have does not depend on tokens, so nothing can be learnt there by guessing.
+        let plain = right == Right::Public && !matches!(ROUTES[index].path, "/" | "/health");
+        let nothing = Credentials::default();
+        let looked_at = if plain { &nothing } else { credentials };
+        let identity = match access.identify(looked_at, address, self.app.now()) {
+            Ok(identity) => identity,
+            Err(problem) => return problem.into_response(),
+        };
+        if !identity.rights.allow(right) {
+            let (problem, challenge) = refusal(right, &identity, credentials);
+            let mut response = problem.into_response();
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+            if identity.stale_cookie && !identity.recognized {
+                answer.set_cookie(None, response.headers_mut());
+            }
+            return response;
+        }
+        request.extensions_mut().insert(Trusted(identity.recognized || !access.is_guarded()));
+        if let Some(caller) = identity.caller {
+            request.extensions_mut().insert(caller);
+        }
+        let opened = ROUTES[index].path == "/" && identity.recognized;
+        let mut response = self.run(index, request).await;
+        if let Some(token) = credentials.of_path().filter(|_| opened) {
+            answer.set_cookie(Some(token), response.headers_mut());
+        }
+        answer.complete(&mut response);
         response
     }
 
@@ -203,6 +253,14 @@ fn unknown(path: &str) -> Problem {
         .map_or(String::new(), |p| format!("; did you mean {p}?"));
     let shown: String = path.chars().take(200).collect();
     Problem::new(404, "unknown_route", format!("no route {shown}{hint}; /openapi.json lists them"))
+}
+
+/// `/t/TOKEN` is meant to be `/t/TOKEN/`: relative to the first, no file of the page would be found.
+fn folder(path: &str) -> Option<Response> {
+    let token = path.strip_prefix("/t/").filter(|t| !t.is_empty() && t.chars().all(Token::allows))?;
+    // Relative, for proxies that take a part of the path away.
+    let place = HeaderValue::from_str(&format!("{token}/")).ok()?;
+    Some((StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, place)]).into_response())
 }
 
 fn not_allowed(method: &Method, path: &str, found: &table::Found) -> Response {

@@ -4,6 +4,7 @@ use axum::Json;
 use serde_json::{Map, Value, json};
 
 use super::table::{ROUTES, Route};
+use crate::access::{COOKIE, Right};
 use crate::cli::VERSION;
 
 /// `GET /openapi.json`.
@@ -26,7 +27,7 @@ pub(super) fn build() -> Value {
             "license": {"name": "MIT OR Apache-2.0"},
         },
         "paths": paths,
-        "components": {"schemas": {"Problem": problem_schema(), "EffectRequest": effect_schema()}},
+        "components": {"securitySchemes": security_schemes(), "schemas": {"Problem": problem_schema(), "EffectRequest": effect_schema()}},
     })
 }
 
@@ -37,7 +38,8 @@ fn operation(route: &Route) -> Value {
         _ => ("200", "as described"),
     };
     responses.insert(good.into(), json!({"description": description, "content": {route.gives: {}}}));
-    for status in route.errors {
+    let guarded: &[u16] = if route.right == Right::Public { &[] } else { &[401, 403, 429] };
+    for status in route.errors.iter().chain(guarded) {
         let status = http::StatusCode::from_u16(*status).unwrap_or_default();
         let problem = json!({"schema": {"$ref": "#/components/schemas/Problem"}});
         responses.insert(
@@ -54,6 +56,13 @@ fn operation(route: &Route) -> Value {
         "x-ooblex-right": route.right.as_str(),
         "responses": responses,
     });
+    if route.right != Right::Public {
+        let query = (route.right == Right::View).then_some("query");
+        let ways = ["bearer", "cookie"].into_iter().chain(query);
+        // An empty requirement: nothing is needed where no token guards the right.
+        let all = ways.map(|way| json!({way: []})).chain([json!({})]);
+        operation["security"] = all.collect();
+    }
     let parameters = parameters(route);
     if !parameters.is_empty() {
         operation["parameters"] = parameters.into();
@@ -89,6 +98,15 @@ fn operation_id(route: &Route) -> String {
     let words: Vec<&str> = words.split('_').filter(|w| !w.is_empty()).collect();
     let name = if words.is_empty() { "page".to_owned() } else { words.join("_") };
     format!("{}_{name}", route.method.to_ascii_lowercase())
+}
+
+/// How tokens travel. The way in front of the path, `/t/TOKEN/...`, has no name in OpenAPI.
+fn security_schemes() -> Value {
+    json!({
+        "bearer": {"type": "http", "scheme": "bearer"},
+        "cookie": {"type": "apiKey", "in": "cookie", "name": COOKIE},
+        "query": {"type": "apiKey", "in": "query", "name": "token", "description": "the right to view alone"},
+    })
 }
 
 fn problem_schema() -> Value {

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
+use axum::{Extension, Json};
 use http::{HeaderValue, header};
 use ooblex_core::hub::{Stream, StreamState};
 use ooblex_core::pipeline::PipelineState;
@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Accelerator, AppState, fresh};
+use crate::access::Trusted;
 use crate::cli::VERSION;
 use crate::effect::{Params, to_json};
 
@@ -184,13 +185,17 @@ fn reasons(app: &AppState) -> Vec<String> {
         .collect()
 }
 
-/// `GET /health`.
-pub(super) async fn health(State(app): State<AppState>) -> Response {
+/// `GET /health`. Strangers learn only whether all is well.
+pub(super) async fn health(State(app): State<AppState>, trusted: Option<Extension<Trusted>>) -> Response {
     let reasons = reasons(&app);
+    let status = if reasons.is_empty() { "healthy" } else { "degraded" };
+    if trusted.is_some_and(|Extension(Trusted(trusted))| !trusted) {
+        return fresh(Json(json!({"status": status})));
+    }
     let streams = app.hub().streams();
     let waiting: u64 = streams.iter().map(|s| s.pipeline().input().queue_counts().waiting).sum();
     fresh(Json(Health {
-        status: if reasons.is_empty() { "healthy" } else { "degraded" },
+        status,
         gpu_available: false,
         gpu_name: None,
         queue_size: waiting,

@@ -4,30 +4,7 @@
 use axum::routing::{MethodRouter, get, post};
 
 use super::{AppState, control, openapi, page, state};
-
-/// What a caller must be allowed to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Right {
-    /// Nothing in particular.
-    Public,
-    /// Watch streams and read their state.
-    View,
-    /// Send pictures.
-    Publish,
-    /// Change effects.
-    Control,
-}
-
-impl Right {
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Public => "public",
-            Self::View => "view",
-            Self::Publish => "publish",
-            Self::Control => "control",
-        }
-    }
-}
+use crate::access::Right;
 
 /// Who answers.
 #[derive(Clone, Copy)]

@@ -7,6 +7,7 @@ use ooblex_mjpeg::MjpegConfig;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::access::{COOKIE, Rights};
 use crate::cli::Arguments;
 use crate::config::load;
 use crate::graph::Graph;
@@ -49,6 +50,17 @@ impl Site {
             request = request.header(*name, *value);
         }
         let request = request.body(body.into()).expect("a good request");
+        Service::call(&mut self.router.clone(), request).await.expect("answers")
+    }
+
+    /// The same from an address.
+    async fn ask_from(&self, from: [u8; 4], method: &str, path: &str, headers: &[(&str, &str)]) -> Response {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut request = request.body(Body::empty()).expect("a good request");
+        request.extensions_mut().insert(ConnectInfo(std::net::SocketAddr::from((from, 5))));
         Service::call(&mut self.router.clone(), request).await.expect("answers")
     }
 
@@ -427,4 +439,148 @@ async fn the_page_is_served_with_its_policy() {
         assert!(ROUTES.iter().any(|r| r.path == format!("/{file}")), "{file} is not served");
     }
     assert!(!page.contains("http://") && !page.contains("https://"), "nothing comes from elsewhere");
+}
+
+const PUBLISH: &str = "publish-publish-1";
+const VIEW: &str = "view-view-view-1";
+const CONTROL: &str = "control-control-1";
+
+fn guarded_site() -> Site {
+    let flags =
+        [("publish", PUBLISH), ("view", VIEW), ("control", CONTROL)].map(|(n, t)| format!("--{n}-token={t}"));
+    site_with(&flags.each_ref().map(String::as_str))
+}
+
+/// What `path` of the table is asked as.
+fn example(route: &table::Route) -> (&'static str, String) {
+    let name = if route.path.starts_with("/set_effect") { "none" } else { "cam" };
+    let endless = route.method == "GET" && route.path.ends_with(".mjpg");
+    (if endless { "HEAD" } else { route.method }, route.path.replace("{name}", name))
+}
+
+#[tokio::test]
+async fn every_route_asks_for_its_right_however_the_token_comes() {
+    let site = guarded_site();
+    site.app.hub().publish(&id("cam"), "upload").expect("begins");
+    let (mut last, mut asked) = (0u32, 0);
+    for route in ROUTES {
+        let (method, path) = example(route);
+        let wrong = "wrong-wrong-wrong-1";
+        for (token, gives) in [
+            ("", Rights::of(&[])),
+            (wrong, Rights::of(&[])),
+            (VIEW, Rights::of(&[Right::View])),
+            (PUBLISH, Rights::of(&[Right::Publish])),
+            (CONTROL, Rights::ALL),
+        ] {
+            let (bearer, cookie) = (format!("Bearer {token}"), format!("{COOKIE}={token}"));
+            let protocol = format!("ooblex, ooblex.token.{token}");
+            let same = ("sec-fetch-site", "same-origin");
+            for (via, path, headers) in [
+                ("bearer", path.clone(), vec![("authorization", bearer.as_str())]),
+                ("cookie", path.clone(), vec![("cookie", &cookie), same]),
+                ("path", format!("/t/{token}{path}"), vec![]),
+                ("subprotocol", path.clone(), vec![("sec-websocket-protocol", &protocol)]),
+                ("query", format!("{path}?token={token}"), vec![]),
+            ] {
+                let (path, headers) =
+                    if token.is_empty() { (example(route).1, vec![]) } else { (path, headers) };
+                let gives = if via == "query" { gives.only(Right::View) } else { gives };
+                last += 1;
+                let from = (0x0a00_0000 + last).to_be_bytes();
+                let response = site.ask_from(from, method, &path, &headers).await;
+                let what = format!("{method} {path} with {token:?} by {via}");
+                let (status, headers) = (response.status().as_u16(), response.headers().clone());
+                assert!(!format!("{headers:?}").contains(wrong), "{what}: {headers:?}");
+                let challenge = headers.get("www-authenticate").map(|h| h.to_str().expect("text"));
+                match () {
+                    () if gives.allow(route.right) => {
+                        assert!(![401, 403, 404, 405, 429, 500].contains(&status), "{what}: {status}");
+                        assert_eq!(challenge, None);
+                    }
+                    () if token.is_empty() || token == wrong => {
+                        assert_eq!(status, 401, "{what}");
+                        assert!(
+                            challenge.expect("says how").starts_with("Bearer realm=\"ooblex\""),
+                            "{what}"
+                        );
+                    }
+                    () => assert_eq!(status, 403, "{what}"),
+                }
+                if !gives.allow(route.right) && method != "HEAD" {
+                    let (_, problem) = read(response).await;
+                    let text = problem.to_string();
+                    assert!(problem["code"].is_string(), "{what}: {text}");
+                    assert!(
+                        [wrong, VIEW, PUBLISH, CONTROL].iter().all(|t| !text.contains(t)),
+                        "{what}: {text}"
+                    );
+                }
+                asked += 1;
+            }
+        }
+    }
+    assert_eq!(asked, ROUTES.len() * 25);
+}
+
+#[tokio::test]
+async fn strangers_learn_only_whether_all_is_well() {
+    let site = guarded_site();
+    assert_eq!(site.get("/health").await, json!({"status": "healthy"}));
+    let bearer = format!("Bearer {VIEW}");
+    let (_, health) = read(site.ask("GET", "/health", &[("authorization", &bearer)], "").await).await;
+    assert!(health["version"].is_string(), "{health}");
+    let (_, health) =
+        read(site.ask("GET", "/health", &[("authorization", "Bearer nonsense")], "").await).await;
+    assert_eq!(health, json!({"status": "healthy"}));
+}
+
+#[tokio::test]
+async fn opening_the_page_with_a_token_sets_a_cookie_and_a_wrong_cookie_is_taken_back() {
+    let site = guarded_site();
+    let response = site.ask("GET", &format!("/t/{CONTROL}/"), &[("x-forwarded-proto", "https")], "").await;
+    assert_eq!(response.status(), 200);
+    let expected = format!("{COOKIE}={CONTROL}; Path=/; HttpOnly; SameSite=Lax; Secure");
+    assert_eq!(response.headers()["set-cookie"].to_str().expect("text"), expected);
+    for path in
+        ["/t/wrong-wrong-wrong-1/", "/", "/t/control-control-1/page/app.js", "/t/view-view-view-1/status"]
+    {
+        let response = site.ask("GET", path, &[], "").await;
+        assert_eq!(response.status(), 200, "{path}");
+        assert!(response.headers().get("set-cookie").is_none(), "{path}");
+    }
+    let stale = [("cookie", "ooblex_token=of-long-ago-12345")];
+    let response = site.ask("GET", "/status", &stale, "").await;
+    assert_eq!(response.status(), 401);
+    assert!(response.headers()["set-cookie"].to_str().expect("text").ends_with("Max-Age=0"));
+    let response = site.ask("GET", &format!("/t/{CONTROL}"), &[], "").await;
+    assert_eq!(response.status(), 308);
+    assert_eq!(response.headers()["location"].to_str().expect("text"), format!("{CONTROL}/"));
+}
+
+#[tokio::test]
+async fn guessing_is_answered_by_429() {
+    let site = guarded_site();
+    let from = [192, 0, 2, 1];
+    let mut statuses = Vec::new();
+    for n in 0..25 {
+        let path = format!("/t/guess-guess-guess-{n}/status");
+        statuses.push(site.ask_from(from, "GET", &path, &[]).await.status().as_u16());
+    }
+    assert_eq!(statuses[..20], [401; 20]);
+    assert!(statuses[20..].contains(&429), "{statuses:?}");
+    let response = site.ask_from(from, "GET", &format!("/t/{CONTROL}/status"), &[]).await;
+    assert_eq!(response.status(), 429);
+    assert!(response.headers().contains_key("retry-after"));
+    assert_eq!(site.ask_from(from, "GET", "/page/app.js", &[]).await.status(), 200);
+    let other = site.ask_from([192, 0, 2, 2], "GET", &format!("/t/{CONTROL}/status"), &[]).await;
+    assert_eq!(other.status(), 200);
+}
+
+#[tokio::test]
+async fn without_tokens_a_token_does_no_harm() {
+    let site = site();
+    for path in ["/status?token=whatever", "/t/whatever/status", "/t/whatever/"] {
+        assert_eq!(site.ask("GET", path, &[("authorization", "Bearer x")], "").await.status(), 200, "{path}");
+    }
 }

@@ -1,0 +1,91 @@
+//! Values that must never be shown.
+
+use std::fmt;
+
+use super::setting::{Setting, SettingType, one, quoted};
+
+/// What stands in place of a secret.
+pub(crate) const HIDDEN: &str = "***";
+
+/// A word that gives a right to whoever knows it. It can be read by [`expose`](Self::expose) alone; whatever prints a
+/// configuration shows `***`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+impl Token {
+    /// Least number of characters: 16 random ones of 66 are out of reach for guessing.
+    pub const MIN: usize = 16;
+    /// Most characters.
+    pub const MAX: usize = 128;
+
+    /// Makes a token.
+    ///
+    /// # Errors
+    /// If it is too short, too long, or has a character that does not go through a URL, a header and a cookie alike.
+    /// The text says so without showing the token.
+    pub fn new(text: impl Into<String>) -> Result<Self, String> {
+        let text = text.into();
+        let count = text.chars().count();
+        if let Some(bad) = text.chars().find(|c| !Self::allows(*c)) {
+            let name = if bad == ' ' { "a blank".to_owned() } else { format!("the character {bad:?}") };
+            return Err(format!("it contains {name}"));
+        }
+        if !(Self::MIN..=Self::MAX).contains(&count) {
+            return Err(format!("it has {count} characters"));
+        }
+        Ok(Self(text))
+    }
+
+    /// The token itself, for comparing.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// The characters that paths (RFC 3986 section 2.3), header tokens (RFC 9110 section 5.6.2) and cookies
+    /// (RFC 6265 section 4.1.1) all take as they are.
+    pub(crate) fn allows(c: char) -> bool {
+        c.is_ascii_alphanumeric() || "-._~".contains(c)
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(HIDDEN)
+    }
+}
+
+impl SettingType for Token {
+    fn read(texts: &[String], _: &Setting) -> Result<Self, String> {
+        Self::new(one(texts)?)
+    }
+    fn to_toml(&self) -> Option<String> {
+        Some(quoted(HIDDEN))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_long_enough_and_go_through_urls_headers_and_cookies() {
+        assert_eq!(Token::new("0123456789abcdef").expect("16").expose(), "0123456789abcdef");
+        assert!(Token::new("A-Z.a_z~0123456789").is_ok());
+        for (bad, reason) in [
+            ("0123456789abcde", "it has 15 characters"),
+            ("", "it has 0 characters"),
+            ("0123456789abcdef ", "it contains a blank"),
+            ("0123456789abcd/ef", "it contains the character '/'"),
+            ("0123456789abcd\u{fc}ef", "it contains the character '\u{fc}'"),
+        ] {
+            assert_eq!(Token::new(bad).expect_err(bad), reason);
+        }
+        assert!(Token::new("x".repeat(128)).is_ok() && Token::new("x".repeat(129)).is_err());
+    }
+
+    #[test]
+    fn a_token_is_never_shown() {
+        let token = Token::new("correct-horse-battery").expect("a token");
+        assert_eq!(format!("{token:?} {:?}", token.to_toml()), "*** Some(\"\\\"***\\\"\")");
+    }
+}
