@@ -8,10 +8,12 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
 pub mod browser;
+pub mod child;
 pub mod http;
 pub mod jpeg;
 pub mod mark;
 pub mod multipart;
+pub mod netns;
 pub mod pattern;
 pub mod problem;
 pub mod publisher;
