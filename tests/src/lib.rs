@@ -9,12 +9,15 @@
 
 pub mod browser;
 pub mod child;
+pub mod coturn;
+pub mod frames;
 pub mod http;
 pub mod jpeg;
 pub mod mark;
 pub mod multipart;
 pub mod netns;
 pub mod pattern;
+pub mod peers;
 pub mod problem;
 pub mod publisher;
 pub mod server;
