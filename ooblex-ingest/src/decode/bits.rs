@@ -22,4 +22,22 @@ impl<'a> Bits<'a> {
     pub(super) fn bits(&mut self, count: u32) -> Option<u32> {
         (0..count).try_fold(0, |value, _| Some(value << 1 | u32::from(self.bit()?)))
     }
+
+    /// Unsigned Exp-Golomb (H.264 section 9.1).
+    pub(super) fn ue(&mut self) -> Option<u32> {
+        let mut zeros = 0;
+        while !self.bit()? {
+            zeros += 1;
+            if zeros > 31 {
+                return None;
+            }
+        }
+        Some((1u32 << zeros) - 1 + self.bits(zeros)?)
+    }
+
+    /// Bits that were read.
+    #[cfg(feature = "h264")]
+    pub(super) fn position(&self) -> usize {
+        self.at
+    }
 }

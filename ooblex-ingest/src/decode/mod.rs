@@ -5,6 +5,10 @@ mod codec;
 #[cfg(feature = "h264")]
 mod h264;
 mod jpeg;
+#[cfg(feature = "h264")]
+mod reorder;
+#[cfg(feature = "h264")]
+mod rewrite;
 mod sps;
 mod still;
 #[cfg(feature = "vpx")]
@@ -15,9 +19,9 @@ use ooblex_core::{BoxError, BufferPool, ColorRange, ColorSpace, Image};
 pub use self::codec::VideoCodec;
 #[cfg(feature = "h264")]
 pub use self::h264::H264Decoder;
-#[cfg(feature = "h264")]
-pub(crate) use self::h264::Order;
 pub use self::jpeg::JpegDecoder;
+#[cfg(feature = "h264")]
+pub(crate) use self::reorder::Order;
 pub use self::sps::{SequenceParameters, SpsError};
 pub use self::still::StillDecoder;
 #[cfg(feature = "vpx")]

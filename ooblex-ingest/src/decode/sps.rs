@@ -26,10 +26,19 @@ pub struct SequenceParameters {
     pub width: u32,
     /// Visible height in pixels.
     pub height: u32,
+    /// Width that is coded, whole macroblocks.
+    pub coded_width: u32,
+    /// Height that is coded, whole macroblocks.
+    pub coded_height: u32,
+    /// `max_num_ref_frames`: pictures that later ones may refer to.
+    pub references: u32,
     /// Whether pictures may be coded as two fields.
     pub interlaced: bool,
     /// Whether the order of decoding may differ from the order of showing.
     pub may_reorder: bool,
+    /// `max_num_reorder_frames`, if present: pictures that may precede another one in the order of decoding and follow
+    /// it in the order of showing.
+    pub max_reorder: Option<u32>,
     /// `video_full_range_flag`, if present.
     pub range: Option<ColorRange>,
     /// `matrix_coefficients`, if present and known.
@@ -58,7 +67,7 @@ impl SequenceParameters {
 }
 
 /// Removes the emulation prevention bytes (section 7.4.1).
-fn without_emulation(payload: &[u8]) -> Vec<u8> {
+pub(super) fn without_emulation(payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(payload.len());
     let mut zeros = 0;
     for &byte in payload {
@@ -74,18 +83,6 @@ fn without_emulation(payload: &[u8]) -> Vec<u8> {
 
 /// Exponential Golomb codes.
 impl Bits<'_> {
-    /// Unsigned Exp-Golomb (section 9.1).
-    fn ue(&mut self) -> Option<u32> {
-        let mut zeros = 0;
-        while !self.bit()? {
-            zeros += 1;
-            if zeros > 31 {
-                return None;
-            }
-        }
-        Some((1u32 << zeros) - 1 + self.bits(zeros)?)
-    }
-
     fn skip_ue(&mut self, count: usize) -> Option<()> {
         (0..count).try_for_each(|_| self.ue().map(drop))
     }
@@ -151,12 +148,14 @@ fn read(b: &mut Bits<'_>) -> Option<SequenceParameters> {
         _ => (1, fields),
     };
     let unit_x = if separate_planes { 1 } else { unit_x };
-    let visible = |units: u32, scale: u32, unit: u32, from: u32, to: u32| {
+    let coded_width = map_width.checked_mul(16)?;
+    let coded_height = map_height.checked_mul(16)?.checked_mul(fields)?;
+    let visible = |coded: u32, unit: u32, from: u32, to: u32| {
         let cut = from.checked_add(to)?.checked_mul(unit)?;
-        units.checked_mul(16)?.checked_mul(scale)?.checked_sub(cut).filter(|&side| side > 0)
+        coded.checked_sub(cut).filter(|&side| side > 0)
     };
-    let width = visible(map_width, 1, unit_x, crop[0], crop[1])?;
-    let height = visible(map_height, fields, unit_y, crop[2], crop[3])?;
+    let width = visible(coded_width, unit_x, crop[0], crop[1])?;
+    let height = visible(coded_height, unit_y, crop[2], crop[3])?;
     // Baseline has no B slices, and type 2 forbids reordering; so does an intra-only constraint.
     let intra_only = constraints & 0x10 != 0 && matches!(profile, 100 | 110 | 122 | 244);
     let may_reorder = profile != 66 && order_type != 2 && references > 0 && !intra_only;
@@ -167,8 +166,12 @@ fn read(b: &mut Bits<'_>) -> Option<SequenceParameters> {
         bit_depth,
         width,
         height,
+        coded_width,
+        coded_height,
+        references,
         interlaced: !frames_only,
         may_reorder,
+        max_reorder: None,
         range: None,
         matrix: None,
     };
@@ -228,7 +231,9 @@ fn read_usability(b: &mut Bits<'_>, sps: &mut SequenceParameters) -> Option<()> 
     if b.bit()? {
         b.bit()?;
         b.skip_ue(4)?;
-        sps.may_reorder &= b.ue()? > 0;
+        let reorder = b.ue()?;
+        sps.may_reorder &= reorder > 0;
+        sps.max_reorder = Some(reorder);
     }
     Some(())
 }
@@ -294,6 +299,7 @@ mod tests {
     fn size_is_cropped_and_colour_assumed() {
         let sps = SequenceParameters::parse(&full_hd(None)).expect("parses");
         assert_eq!((sps.width, sps.height, sps.bit_depth), (1920, 1080, 8));
+        assert_eq!((sps.coded_width, sps.coded_height, sps.references), (1920, 1088, 1));
         assert!(!sps.may_reorder && !sps.interlaced);
         assert_eq!(sps.color(), ColorSpace::BT709);
     }
@@ -304,6 +310,19 @@ mod tests {
         assert_eq!(sps.color(), ColorSpace::JPEG);
         let sps = SequenceParameters::parse(&full_hd(Some((false, 1)))).expect("parses");
         assert_eq!(sps.color(), ColorSpace::BT709);
+    }
+
+    #[test]
+    fn how_far_pictures_are_moved_is_read() {
+        for (profile, moved) in [(66, 0), (77, 0), (77, 2)] {
+            let mut w = Writer::default();
+            w.bits(profile, 8).bits(0, 8).bits(40, 8).ue(0).ue(0).ue(0).ue(0).ue(4).bits(0, 1);
+            w.ue(9).ue(9).bits(0b1101, 4);
+            // No aspect ratio, overscan, video signal, chroma position, timing, HRD, picture structure.
+            w.bits(0, 8).bits(1, 1).bits(1, 1).ue(0).ue(0).ue(9).ue(9).ue(moved).ue(4);
+            let sps = SequenceParameters::parse(&w.nal()).expect("parses");
+            assert_eq!((sps.max_reorder, sps.may_reorder), (Some(moved), moved > 0), "{profile}");
+        }
     }
 
     #[test]

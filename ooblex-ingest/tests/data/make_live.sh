@@ -36,3 +36,19 @@ passes=0
 vpx vp9_444 libvpx-vp9 64:64 1 -pix_fmt yuv444p -b:v 80k
 vpx vp9_10bit libvpx-vp9 64:64 1 -pix_fmt yuv420p10le -b:v 80k
 rm vp9_444.crc vp9_10bit.crc
+
+# H.264 as OBS sends it: high profile, CABAC, 8x8 transforms, several slices; main profile with cropped macroblocks;
+# B frames that refer to one another. The checksums are in the order of showing.
+h264() { # name size options...
+    name=$1 size=$2
+    shift 2
+    ffmpeg -v error -y -i "$source" -an -vf "scale=$size:flags=bicubic" -pix_fmt yuv420p -frames:v 40 \
+        -c:v libx264 -threads 1 -b:v 150k $exact "$@" "$name.mp4"
+    ffmpeg -v error -i "$name.mp4" -fps_mode passthrough -f framecrc - |
+        awk -F, '!/^#/ { gsub(/ /, ""); print $3, $6 }' >"$name.crc"
+}
+h264 h264_high 160:120 -profile:v high -bf 0 -g 20 -refs 3 -x264-params slices=3:colormatrix=bt709
+h264 h264_main 174:142 -profile:v main -bf 0 -g 20 -refs 2
+h264 h264_b 160:120 -profile:v high -bf 3 -b_strategy 0 -g 20 -refs 4 -x264-params b-pyramid=normal
+# May reorder, but does not.
+h264 h264_unmoved 160:120 -profile:v high -bf 1 -b_strategy 1 -g 20 -refs 2 -x264-params b-bias=-100

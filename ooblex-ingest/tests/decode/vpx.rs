@@ -1,11 +1,9 @@
 //! VP8 and VP9 against what another decoder made of the same clips, and what must never be shown.
-#![cfg(feature = "vpx")]
-#![allow(clippy::unwrap_used)]
 
 use ooblex_core::{BufferPool, ColorMatrix, ColorRange, ColorSpace};
 use ooblex_ingest::decode::{self, Decoded, VideoCodec, VideoDecoder, VideoError, VpxDecoder};
 
-mod clips;
+use crate::clips;
 
 const CLIPS: [(&str, VideoCodec, (u32, u32)); 4] = [
     ("vp8", VideoCodec::Vp8, (175, 143)),
