@@ -187,6 +187,12 @@ pub trait FrameProcessor: Send + 'static {
     fn steps(&self) -> Vec<String> {
         Vec::new()
     }
+
+    /// Whether a frame costs less to process than to hand to another thread: no pixel is looked at, nothing waits.
+    /// In live mode such a processor runs where frames arrive, which may be a network task.
+    fn is_free(&self) -> bool {
+        false
+    }
 }
 
 impl<P: FrameProcessor + ?Sized> FrameProcessor for Box<P> {
@@ -211,6 +217,9 @@ impl<P: FrameProcessor + ?Sized> FrameProcessor for Box<P> {
     }
     fn steps(&self) -> Vec<String> {
         (**self).steps()
+    }
+    fn is_free(&self) -> bool {
+        (**self).is_free()
     }
 }
 
@@ -243,5 +252,9 @@ pub struct PassThrough;
 impl FrameProcessor for PassThrough {
     fn process(&mut self, _frame: &mut Frame, _cx: &mut ProcessContext<'_>) -> Result<Verdict, ProcessError> {
         Ok(Verdict::Emit)
+    }
+
+    fn is_free(&self) -> bool {
+        true
     }
 }

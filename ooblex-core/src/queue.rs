@@ -65,6 +65,13 @@ struct State<T> {
     closed: bool,
 }
 
+impl<T> State<T> {
+    /// Nothing is there, but something may come.
+    fn is_quiet(&self) -> bool {
+        self.items.is_empty() && !self.closed && self.senders > 0
+    }
+}
+
 struct Shared<T> {
     state: Mutex<State<T>>,
     policy: QueuePolicy,
@@ -118,6 +125,12 @@ impl<T> Shared<T> {
             None if state.closed || state.senders == 0 => Popped::Ended,
             None => Popped::Empty,
         }
+    }
+
+    /// Whether an item can be taken; `None` if one may still come.
+    fn readiness(&self) -> Option<bool> {
+        let state = self.lock();
+        (!state.is_quiet()).then_some(!state.items.is_empty())
     }
 
     /// Puts the item in if the policy allows it without waiting. `None` means the sender has to wait.
@@ -215,6 +228,12 @@ impl<T> QueueSender<T> {
         self.0.close();
     }
 
+    /// Whether the queue is open and nothing waits in it.
+    pub fn is_idle(&self) -> bool {
+        let state = self.0.lock();
+        !state.closed && state.items.is_empty()
+    }
+
     /// Whether nothing sent now would be received.
     pub fn is_closed(&self) -> bool {
         self.0.lock().closed
@@ -283,7 +302,7 @@ impl<T> QueueReceiver<T> {
                 Popped::Empty => {}
             }
             let state = self.0.lock();
-            if !state.items.is_empty() || state.closed || state.senders == 0 {
+            if !state.is_quiet() {
                 continue;
             }
             let left = until.saturating_duration_since(Instant::now());
@@ -291,6 +310,29 @@ impl<T> QueueReceiver<T> {
                 return Err(TimedOut);
             }
             drop(self.0.not_empty.threads.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
+    /// Waits until an item is there to be taken (`true`) or the queue has ended (`false`). Cancel-safe.
+    pub async fn ready(&mut self) -> bool {
+        loop {
+            if let Some(ready) = self.0.readiness() {
+                return ready;
+            }
+            self.0.not_empty.tasks.notified().await;
+        }
+    }
+
+    /// The same for a thread.
+    pub fn ready_blocking(&mut self) -> bool {
+        loop {
+            if let Some(ready) = self.0.readiness() {
+                return ready;
+            }
+            let state = self.0.lock();
+            if state.is_quiet() {
+                drop(self.0.not_empty.threads.wait(state).unwrap_or_else(PoisonError::into_inner));
+            }
         }
     }
 

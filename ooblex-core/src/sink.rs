@@ -45,6 +45,14 @@ pub trait FrameSink: Send + 'static {
     /// [`SinkError`], which says whether this frame or the whole sink is lost.
     async fn consume(&mut self, frame: Frame) -> Result<(), SinkError>;
 
+    /// Takes one frame at once if that needs no waiting, else gives it back for [`consume`](Self::consume).
+    ///
+    /// A sink that implements this saves a hand-over: in live mode it is called on the thread that processed the
+    /// frame, outside of any runtime, and only while no earlier frame waits. It must not block.
+    fn try_consume(&mut self, frame: Frame) -> Option<Frame> {
+        Some(frame)
+    }
+
     /// Whether anybody wants frames now. [`consume`](Self::consume) is not called for a sink without demand. Must
     /// be cheap: it is asked once a frame.
     fn has_demand(&self) -> bool {
@@ -64,6 +72,9 @@ pub trait FrameSink: Send + 'static {
 impl<S: FrameSink + ?Sized> FrameSink for Box<S> {
     async fn consume(&mut self, frame: Frame) -> Result<(), SinkError> {
         (**self).consume(frame).await
+    }
+    fn try_consume(&mut self, frame: Frame) -> Option<Frame> {
+        (**self).try_consume(frame)
     }
     fn has_demand(&self) -> bool {
         (**self).has_demand()

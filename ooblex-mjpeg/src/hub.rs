@@ -322,15 +322,24 @@ pub struct MjpegSink {
 #[async_trait]
 impl FrameSink for MjpegSink {
     async fn consume(&mut self, frame: Frame) -> Result<(), SinkError> {
-        self.frames += 1;
-        let shot = Arc::new(Shot::new(frame, self.inner.shared.config.clock.now(), self.frames));
-        self.channel.newest.send_replace(Some(shot.clone()));
-        if self.channel.viewers() == 0 {
-            return Ok(());
-        }
+        let Some(shot) = self.keep(frame) else { return Ok(()) };
         let part = part_of(&shot, &self.channel).await.map_err(|e| SinkError::Frame(e.into()))?;
         self.inner.fanout.publish(&self.channel, part);
         Ok(())
+    }
+
+    fn try_consume(&mut self, frame: Frame) -> Option<Frame> {
+        let jpeg = frame.image.as_encoded().is_some_and(|e| e.codec == ImageCodec::Jpeg);
+        if !jpeg && self.channel.viewers() > 0 {
+            return Some(frame);
+        }
+        let shot = self.keep(frame)?;
+        match shot.ready(&self.channel) {
+            Some(Ok(part)) => self.inner.fanout.publish(&self.channel, part),
+            // The first viewer came this very moment.
+            _ => return Some(shot.frame.clone()),
+        }
+        None
     }
 
     async fn finish(&mut self) -> Result<(), SinkError> {
@@ -340,6 +349,14 @@ impl FrameSink for MjpegSink {
 }
 
 impl MjpegSink {
+    /// Keeps the newest frame; gives it back if somebody watches.
+    fn keep(&mut self, frame: Frame) -> Option<Arc<Shot>> {
+        self.frames += 1;
+        let shot = Arc::new(Shot::new(frame, self.inner.shared.config.clock.now(), self.frames));
+        self.channel.newest.send_replace(Some(shot.clone()));
+        (self.channel.viewers() > 0).then_some(shot)
+    }
+
     fn end(&mut self) {
         if std::mem::replace(&mut self.ended, true) {
             return;

@@ -163,6 +163,10 @@ impl FrameProcessor for Steps {
     fn steps(&self) -> Vec<String> {
         self.0.iter().map(|(name, _)| name.clone()).collect()
     }
+
+    fn is_free(&self) -> bool {
+        self.0.iter().all(|(_, step)| step.is_free())
+    }
 }
 
 /// Says in which step an error happened.

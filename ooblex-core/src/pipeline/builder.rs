@@ -8,8 +8,9 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 
-use super::runner::Runner;
-use super::supervise::{SinkTask, SourceTask};
+use super::outlet::outlet;
+use super::runner::{Core, Runner};
+use super::supervise::SourceTask;
 use super::swap::{ActiveEffect, Effect, Swap};
 use super::{Backoff, Input, Pipeline, PipelineState};
 use crate::buffer::BufferPool;
@@ -181,31 +182,15 @@ impl PipelineBuilder {
         let state = Arc::new(watch::Sender::new(PipelineState::Running));
         let active = ActiveEffect::of(&self.effect);
         let swap = Swap::new(active.clone(), runtime.clone());
-        let input = Input::new(
-            self.stream.clone(),
-            frames_in,
-            self.stats.clone(),
-            self.clock.clone(),
-            refused_above,
-            self.sample_every,
-        );
         let mut stages = Vec::new();
         let mut outlets = Vec::new();
         let mut sinks = Vec::new();
         for sink in self.sinks {
-            let (outlet, frames) = queue(default);
+            let (outlet, task) = outlet(sink, default, self.mode, &self.stats, &self.clock, &stopped);
             outlets.push(outlet);
-            sinks.push(SinkTask {
-                sink,
-                frames,
-                stats: self.stats.clone(),
-                clock: self.clock.clone(),
-                mode: self.mode,
-                stopped: stopped.clone(),
-            });
+            sinks.push(task);
         }
-        let runner = Runner {
-            frames,
+        let core = Arc::new(Mutex::new(Core {
             outlets,
             processor: Some(self.effect.processor),
             active,
@@ -217,7 +202,19 @@ impl PipelineBuilder {
             budget: self.budget,
             cap: RateCap::new(run_at),
             stopped: stopped.clone(),
-        };
+            errors_in_a_row: 0,
+            last_log: None,
+        }));
+        let runner = Runner { frames, core: core.clone() };
+        let input = Input::new(
+            self.stream.clone(),
+            frames_in,
+            self.stats.clone(),
+            self.clock.clone(),
+            refused_above,
+            self.sample_every,
+            paced.then_some(core),
+        );
         let span = tracing::info_span!("stream", stream = %self.stream);
         let (done, thread_done) = oneshot::channel::<()>();
         let thread_span = span.clone();

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use super::runner::Core;
 use crate::clock::Clock;
 use crate::frame::{Frame, StreamId};
 use crate::queue::{QueueCounts, QueueSender, Sent};
@@ -12,7 +13,7 @@ use crate::stats::{DropReason, RateCap, StreamStats};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Pushed {
-    /// It waits for the processors under this sequence number.
+    /// It was accepted under this sequence number and waits for the processors, or has passed them.
     Queued(u64),
     /// It was accepted under this number, but dropped at once for this reason.
     Dropped(u64, DropReason),
@@ -43,6 +44,8 @@ struct Inner {
     clock: Clock,
     cap: RateCap,
     sample_every: u64,
+    /// Where a frame may be run at once. Only in live mode, where a push never waits.
+    core: Option<Arc<Mutex<Core>>>,
     /// Held while numbering and queueing, so that the order of numbers is the order in the queue.
     sequence: Mutex<Numbering>,
 }
@@ -61,6 +64,7 @@ impl Input {
         clock: Clock,
         target_fps: u32,
         sample_every: u32,
+        core: Option<Arc<Mutex<Core>>>,
     ) -> Self {
         Self(Arc::new(Inner {
             stream,
@@ -69,6 +73,7 @@ impl Input {
             clock,
             cap: RateCap::new(target_fps),
             sample_every: u64::from(sample_every.max(1)),
+            core,
             sequence: Mutex::default(),
         }))
     }
@@ -85,6 +90,7 @@ impl Input {
             Err(dropped) => return Ok(dropped),
         };
         let sequence = frame.sequence;
+        let Some(frame) = self.run_free(frame) else { return Ok(Pushed::Queued(sequence)) };
         let sent = self.0.queue.try_send(frame);
         drop(numbering);
         self.settle(sequence, sent)
@@ -150,6 +156,15 @@ impl Input {
         };
         self.0.stats.dropped.count(reason);
         Ok(Err(Pushed::Dropped(frame.sequence, reason)))
+    }
+
+    /// Runs the frame here if the processor is free and nothing else is under way; gives it back if not.
+    fn run_free(&self, frame: Frame) -> Option<Frame> {
+        let Some(mut core) = self.0.core.as_ref().and_then(|core| core.try_lock().ok()) else {
+            return Some(frame);
+        };
+        // The thread takes frames out of the queue only while it holds the core.
+        if self.0.queue.is_idle() { core.run_free(frame) } else { Some(frame) }
     }
 
     fn settle(&self, sequence: u64, sent: Sent<Frame>) -> Result<Pushed, Rejected> {

@@ -6,11 +6,15 @@
 //! pushes (any caller) -/             processors, swap     \--> queue --> FrameSink (task)
 //! ```
 //!
+//! What needs no thread of its own takes no detour: in live mode a processor that is free (`none`) runs where the frame
+//! is pushed, and a sink that can take a frame without waiting takes it where it was processed.
+//!
 //! In live mode every queue is [`QueuePolicy::LatestWins`](crate::QueuePolicy), so the age of what leaves is bounded by the
 //! time of processing, not by the length of a queue. In lossless mode every queue blocks.
 
 mod builder;
 mod input;
+mod outlet;
 mod runner;
 mod supervise;
 mod swap;

@@ -1,9 +1,10 @@
 //! The thread that runs a stream's processors.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::outlet::Outlet;
 use super::swap::{ActiveEffect, Swap};
 use crate::buffer::BufferPool;
 use crate::clock::{Clock, Stage};
@@ -11,7 +12,7 @@ use crate::frame::Frame;
 use crate::image::Image;
 use crate::picture::Picture;
 use crate::processor::{FailurePolicy, FrameProcessor, Mode, ProcessContext, ProcessError, Verdict};
-use crate::queue::{QueueReceiver, QueueSender, Sent};
+use crate::queue::QueueReceiver;
 use crate::stats::{DropReason, RateCap, StreamStats};
 
 /// Frames in a row that may fail before the processor is discarded.
@@ -19,9 +20,16 @@ pub(super) const MAX_ERRORS_IN_A_ROW: u32 = 30;
 /// Repeated warnings are logged once in this time.
 const LOG_EVERY: Duration = Duration::from_secs(1);
 
+/// The thread's own part: where it gets frames.
 pub(super) struct Runner {
     pub(super) frames: QueueReceiver<Frame>,
-    pub(super) outlets: Vec<QueueSender<Frame>>,
+    pub(super) core: Arc<Mutex<Core>>,
+}
+
+/// What runs a frame. The thread holds it while it works; a push borrows it when the thread is idle and the processor
+/// is free.
+pub(super) struct Core {
+    pub(super) outlets: Vec<Outlet>,
     pub(super) processor: Option<Box<dyn FrameProcessor>>,
     pub(super) active: ActiveEffect,
     pub(super) swap: Swap,
@@ -35,6 +43,8 @@ pub(super) struct Runner {
     /// is shown and not the first.
     pub(super) cap: RateCap,
     pub(super) stopped: tokio::sync::watch::Receiver<bool>,
+    pub(super) errors_in_a_row: u32,
+    pub(super) last_log: Option<Instant>,
 }
 
 /// What is to be done with a frame after the processor has seen it.
@@ -46,39 +56,67 @@ enum Outcome {
 impl Runner {
     /// Runs until the queue ends. In live mode a stop discards what waits.
     pub(super) fn run(mut self) {
-        let mut errors = 0;
-        let mut last_log = None;
-        while let Some(frame) = self.frames.recv_blocking() {
-            let mut frame = self.paced(frame);
-            if self.mode == Mode::Live && *self.stopped.borrow() {
-                self.stats.dropped.count(DropReason::Shutdown);
-                continue;
-            }
-            self.apply_swap(&mut errors);
-            let now = self.clock.now();
-            frame.trace.mark(Stage::Queue, now);
-            if self.budget.is_some_and(|b| now.saturating_duration_since(frame.received) > b) {
-                self.stats.dropped.count(DropReason::Expired);
-                continue;
-            }
-            let before = frame.image.counts();
-            let outcome = self.process(&mut frame, now, &mut errors, &mut last_log);
-            self.stats.add_picture_counts(before, frame.image.counts());
-            match outcome {
-                Outcome::Emit => self.emit(frame),
-                Outcome::Drop(reason) => self.stats.dropped.count(reason),
-            }
+        while self.frames.ready_blocking() {
+            // First the core, then the frame: whoever finds the core free and the queue empty knows that no frame is
+            // under way.
+            let mut core = lock(&self.core);
+            let Some(frame) = self.frames.try_recv() else { continue };
+            let frame = core.paced(frame, &mut self.frames);
+            core.work_off(frame);
         }
-        if let Some(processor) = self.processor.take() {
-            self.swap.retire(processor);
+        let mut core = lock(&self.core);
+        // The sinks end with what feeds them, however long somebody keeps the input.
+        core.outlets.clear();
+        if let Some(processor) = core.processor.take() {
+            core.swap.retire(processor);
+        }
+    }
+}
+
+/// The core, whatever happened to the last one who held it: panics of processors are caught inside.
+pub(super) fn lock(core: &Mutex<Core>) -> MutexGuard<'_, Core> {
+    core.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Core {
+    /// Runs a frame on the caller's thread if that costs next to nothing; gives it back if it does not.
+    pub(super) fn run_free(&mut self, frame: Frame) -> Option<Frame> {
+        self.apply_swap();
+        let free = self.processor.as_ref().is_some_and(|p| p.is_free());
+        if !free || self.cap.wait(self.clock.now()).is_some() {
+            return Some(frame);
+        }
+        self.cap.admit(self.clock.now());
+        self.work_off(frame);
+        None
+    }
+
+    fn work_off(&mut self, mut frame: Frame) {
+        if self.mode == Mode::Live && *self.stopped.borrow() {
+            self.stats.dropped.count(DropReason::Shutdown);
+            return;
+        }
+        self.apply_swap();
+        let now = self.clock.now();
+        frame.trace.mark(Stage::Queue, now);
+        if self.budget.is_some_and(|b| now.saturating_duration_since(frame.received) > b) {
+            self.stats.dropped.count(DropReason::Expired);
+            return;
+        }
+        let before = frame.image.counts();
+        let outcome = self.process(&mut frame, now);
+        self.stats.add_picture_counts(before, frame.image.counts());
+        match outcome {
+            Outcome::Emit => self.emit(frame),
+            Outcome::Drop(reason) => self.stats.dropped.count(reason),
         }
     }
 
     /// Waits until the rate allows another frame, and gives the newest one that has come by then.
-    fn paced(&mut self, mut frame: Frame) -> Frame {
+    fn paced(&mut self, mut frame: Frame, frames: &mut QueueReceiver<Frame>) -> Frame {
         while let Some(wait) = self.cap.wait(self.clock.now()) {
             // Nothing newer within that time, or the end: the wait is over either way.
-            let Ok(Some(newer)) = self.frames.recv_timeout(wait) else { break };
+            let Ok(Some(newer)) = frames.recv_timeout(wait) else { break };
             self.stats.dropped.count(DropReason::RateCap);
             frame = newer;
         }
@@ -86,23 +124,17 @@ impl Runner {
         frame
     }
 
-    fn apply_swap(&mut self, errors: &mut u32) {
+    fn apply_swap(&mut self) {
         let Some(effect) = self.swap.take() else { return };
         self.active = ActiveEffect::of(&effect);
-        *errors = 0;
+        self.errors_in_a_row = 0;
         if let Some(old) = self.processor.replace(effect.processor) {
             self.swap.retire(old);
         }
         tracing::info!(effect = %self.active.name, generation = self.active.generation, "effect switched");
     }
 
-    fn process(
-        &mut self,
-        frame: &mut Frame,
-        now: Instant,
-        errors: &mut u32,
-        last_log: &mut Option<Instant>,
-    ) -> Outcome {
+    fn process(&mut self, frame: &mut Frame, now: Instant) -> Outcome {
         let Some(processor) = &mut self.processor else { return fail(self.active.on_failure, frame) };
         let marks = frame.trace.marks().len();
         let mut cx = ProcessContext::new(&self.clock, &self.pool)
@@ -120,7 +152,7 @@ impl Runner {
             });
         let error = match result {
             Ok(verdict) => {
-                *errors = 0;
+                self.errors_in_a_row = 0;
                 if frame.trace.marks().len() == marks {
                     frame.trace.mark(Stage::Process(0), self.clock.now());
                 }
@@ -131,15 +163,15 @@ impl Runner {
             }
             Err(error) => error,
         };
-        *errors += 1;
+        self.errors_in_a_row += 1;
         self.stats.process_errors.increment();
         let sequence = frame.sequence;
-        if last_log.is_none_or(|t| now.saturating_duration_since(t) >= LOG_EVERY) {
-            *last_log = Some(now);
+        if self.last_log.is_none_or(|t| now.saturating_duration_since(t) >= LOG_EVERY) {
+            self.last_log = Some(now);
             let total = self.stats.process_errors.get();
             tracing::warn!(error = %error.inner(), sequence, total, effect = %self.active.name, "processing failed");
         }
-        if matches!(error, ProcessError::Fatal(_)) || *errors >= MAX_ERRORS_IN_A_ROW {
+        if matches!(error, ProcessError::Fatal(_)) || self.errors_in_a_row >= MAX_ERRORS_IN_A_ROW {
             let reason = match &error {
                 ProcessError::Fatal(error) => error.to_string(),
                 ProcessError::Frame(error) => {
@@ -159,19 +191,9 @@ impl Runner {
         self.stats.on_processed(self.clock.now(), &frame.trace);
         let Some((last, others)) = self.outlets.split_last() else { return };
         for outlet in others {
-            hand_over(outlet, frame.clone(), self.mode, &self.stats);
+            outlet.hand_over(frame.clone());
         }
-        hand_over(last, frame, self.mode, &self.stats);
-    }
-}
-
-fn hand_over(outlet: &QueueSender<Frame>, frame: Frame, mode: Mode, stats: &StreamStats) {
-    let sent = if mode == Mode::Lossless { outlet.send_blocking(frame) } else { outlet.try_send(frame) };
-    match sent {
-        Sent::Queued => {}
-        Sent::Displaced(_) | Sent::Rejected(_) => stats.dropped.count(DropReason::SinkBusy),
-        // The sink has failed and was removed; its stream and its other sinks run on.
-        Sent::Closed(_) => {}
+        last.hand_over(frame);
     }
 }
 

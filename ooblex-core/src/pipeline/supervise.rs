@@ -1,4 +1,4 @@
-//! The tasks around a pipeline's thread: the source with its retries, and the sinks.
+//! The task in front of a pipeline's thread: the source with its retries.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,11 +7,8 @@ use tokio::sync::watch;
 
 use super::PipelineState;
 use super::input::{Input, Pushed};
-use crate::clock::{Clock, Stage};
 use crate::frame::Frame;
 use crate::processor::Mode;
-use crate::queue::QueueReceiver;
-use crate::sink::{FrameSink, SinkError};
 use crate::source::{FrameSource, SourceError};
 use crate::stats::{DropReason, StreamStats};
 
@@ -128,52 +125,6 @@ impl SourceTask {
                 }
                 Err(SourceError::Frame(error) | SourceError::Transient(error)) => reason = error.to_string(),
             }
-        }
-    }
-}
-
-pub(super) struct SinkTask {
-    pub(super) sink: Box<dyn FrameSink>,
-    pub(super) frames: QueueReceiver<Frame>,
-    pub(super) stats: Arc<StreamStats>,
-    pub(super) clock: Clock,
-    pub(super) mode: Mode,
-    pub(super) stopped: watch::Receiver<bool>,
-}
-
-impl SinkTask {
-    pub(super) async fn run(mut self) {
-        while let Some(mut frame) = self.frames.recv().await {
-            let discard = self.mode == Mode::Live && *self.stopped.borrow();
-            if discard {
-                self.stats.dropped.count(DropReason::Shutdown);
-                continue;
-            }
-            if !self.sink.has_demand() {
-                continue;
-            }
-            let before = self.clock.now();
-            let handover = frame.trace.marks().last().map(|(_, t)| before.saturating_duration_since(*t));
-            frame.trace.mark(Stage::Handover, before);
-            self.stats.on_stage(Stage::Handover, handover.unwrap_or_default());
-            // `as_mut`: the box's own implementation would box every future twice.
-            match self.sink.as_mut().consume(frame).await {
-                Ok(()) => {}
-                Err(SinkError::Frame(error)) => {
-                    self.stats.dropped.count(DropReason::SinkFailed);
-                    tracing::debug!(%error, "sink lost a frame");
-                }
-                Err(SinkError::Fatal(error)) => {
-                    self.stats.dropped.count(DropReason::SinkFailed);
-                    tracing::error!(%error, "sink failed and was removed");
-                    break;
-                }
-            }
-        }
-        let rest = self.frames.close().len() as u64;
-        self.stats.dropped.add(DropReason::SinkFailed, rest);
-        if let Err(error) = self.sink.finish().await {
-            tracing::warn!(%error, "sink could not finish");
         }
     }
 }

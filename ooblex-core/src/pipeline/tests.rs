@@ -1,5 +1,5 @@
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use tokio::sync::Notify;
@@ -8,7 +8,7 @@ use super::*;
 use crate::prelude::*;
 use crate::stats::DropReason;
 use crate::testing::{CollectingSink, ScriptedSource, Step};
-use crate::{Clock, QueuePolicy, Stage};
+use crate::{Clock, PassThrough, QueuePolicy, Stage};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -109,6 +109,79 @@ async fn with_a_slow_processor_the_newest_frame_wins() {
     tokio::task::block_in_place(|| (started.wait(), go_on.wait()));
     assert_eq!(pipeline.stop(SOON).await, Ok(()));
     assert_eq!(stats.received.get(), stats.processed.get() + stats.dropped.get(DropReason::Superseded));
+}
+
+/// Takes frames at once unless told to be busy, and notes which way each came.
+struct Quick {
+    busy: Arc<AtomicBool>,
+    came: Arc<Mutex<Vec<(u64, bool, String)>>>,
+}
+
+impl Quick {
+    fn note(&self, frame: &Frame, at_once: bool) {
+        let thread = std::thread::current().name().unwrap_or_default().to_owned();
+        self.came.lock().expect("whole").push((frame.sequence, at_once, thread));
+    }
+}
+
+#[async_trait]
+impl FrameSink for Quick {
+    async fn consume(&mut self, frame: Frame) -> Result<(), SinkError> {
+        while self.busy.load(Ordering::Acquire) {
+            tokio::task::yield_now().await;
+        }
+        self.note(&frame, false);
+        Ok(())
+    }
+
+    fn try_consume(&mut self, frame: Frame) -> Option<Frame> {
+        if self.busy.load(Ordering::Acquire) {
+            return Some(frame);
+        }
+        self.note(&frame, true);
+        None
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_free_takes_no_detour_and_never_overtakes() {
+    let (busy, came) = (Arc::<AtomicBool>::default(), Arc::<Mutex<Vec<_>>>::default());
+    let sink = Quick { busy: busy.clone(), came: came.clone() };
+    let pipeline = builder().sink(sink).start().expect("starts");
+    let taken = || came.lock().expect("whole").clone();
+    let here = std::thread::current().name().unwrap_or_default().to_owned();
+    pipeline.input().push(black()).expect("open");
+    assert_eq!(taken(), [(1, true, here.clone())], "processed and consumed before the push returned");
+    let ledger = pipeline.stats().stage_latency();
+    assert!(ledger.iter().any(|(stage, _)| *stage == Stage::Handover), "{ledger:?}");
+    // A sink that would have to wait gets its frames through the queue, and those that come then wait behind them.
+    busy.store(true, Ordering::Release);
+    pipeline.input().push(black()).expect("open");
+    while pipeline.stats().dropped.get(DropReason::SinkBusy) == 0 {
+        pipeline.input().push(black()).expect("open");
+        tokio::task::yield_now().await;
+    }
+    busy.store(false, Ordering::Release);
+    let newest = pipeline.input().push(black()).expect("open").sequence();
+    while taken().last().map(|(sequence, ..)| *sequence) != Some(newest) {
+        tokio::task::yield_now().await;
+    }
+    let sequences: Vec<u64> = taken().iter().map(|(sequence, ..)| *sequence).collect();
+    assert!(sequences.is_sorted_by(|a, b| a < b), "{sequences:?}");
+    assert!(taken().iter().any(|(_, at_once, _)| !at_once), "one waited");
+    // A processor with work to do stays on its thread.
+    pipeline.swap().to(Effect::prepare("stamp", 1, stamp(7)).expect("ready"));
+    let stamped = pipeline.input().push(black()).expect("open").sequence();
+    while taken().last().map(|(sequence, ..)| *sequence) != Some(stamped) {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(taken().last().map(|(.., thread)| thread.clone()), Some("proc-test".into()));
+    pipeline.swap().to(Effect::prepare("none", 2, Box::new(PassThrough)).expect("ready"));
+    let last = pipeline.input().push(black()).expect("open").sequence();
+    assert_eq!(taken().last(), Some(&(last, true, here)), "a swap back is seen at once");
+    pipeline.stop(SOON).await.expect("in time");
+    assert!(pipeline.input().push(black()).is_err());
+    assert_eq!(taken().last().map(|(sequence, ..)| *sequence), Some(last));
 }
 
 #[tokio::test]

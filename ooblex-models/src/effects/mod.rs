@@ -42,9 +42,9 @@ pub use emboss::Emboss;
 pub use grayscale::Grayscale;
 pub use invert::Invert;
 pub use mirror::Mirror;
-pub use none::None;
 use ooblex_core::{
-    BufferPool, Frame, FrameProcessor, Image, ImageError, KindSpec, Options, Registry, RegistryError,
+    BufferPool, Frame, FrameProcessor, Image, ImageError, KindSpec, Options, PassThrough, Registry,
+    RegistryError,
 };
 pub use pixelate::Pixelate;
 pub use sepia::Sepia;
@@ -68,7 +68,7 @@ fn add<E: Effect>(registry: &mut Registry) {
 
 /// Adds every effect to `registry`.
 pub(crate) fn register(registry: &mut Registry) {
-    add::<None>(registry);
+    add::<PassThrough>(registry);
     add::<EdgeDetection>(registry);
     add::<Cartoon>(registry);
     add::<Grayscale>(registry);

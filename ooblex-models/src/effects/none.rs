@@ -1,22 +1,11 @@
 //! No effect.
 
-use ooblex_core::{
-    Frame, FrameProcessor, KindSpec, Options, ProcessContext, ProcessError, RegistryError, Verdict,
-};
+use ooblex_core::{KindSpec, Options, PassThrough, RegistryError};
 
 use super::Effect;
 
-/// Leaves frames as they are: a compressed picture is not even decoded.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct None;
-
-impl FrameProcessor for None {
-    fn process(&mut self, _frame: &mut Frame, _cx: &mut ProcessContext<'_>) -> Result<Verdict, ProcessError> {
-        Ok(Verdict::Emit)
-    }
-}
-
-impl Effect for None {
+/// A compressed picture is not even decoded.
+impl Effect for PassThrough {
     fn spec() -> KindSpec {
         KindSpec::new("none", "The original picture")
     }
