@@ -323,9 +323,17 @@ pub struct MjpegSink {
 impl FrameSink for MjpegSink {
     async fn consume(&mut self, frame: Frame) -> Result<(), SinkError> {
         let Some(shot) = self.keep(frame) else { return Ok(()) };
-        let part = part_of(&shot, &self.channel).await.map_err(|e| SinkError::Frame(e.into()))?;
-        self.inner.fanout.publish(&self.channel, part);
-        Ok(())
+        if let Some(Ok(part)) = shot.ready(&self.channel) {
+            self.inner.fanout.publish(&self.channel, part);
+            return Ok(());
+        }
+        // Published from where it was encoded: the way back to this task is not the viewers' way.
+        let (inner, channel) = (self.inner.clone(), self.channel.clone());
+        let encoding = tokio::task::spawn_blocking(move || {
+            shot.part(&channel).map(|part| inner.fanout.publish(&channel, part))
+        });
+        let done = encoding.await.unwrap_or_else(|_| Err("the encoder panicked".into()));
+        done.map_err(|e| SinkError::Frame(e.into()))
     }
 
     fn try_consume(&mut self, frame: Frame) -> Option<Frame> {
