@@ -4,14 +4,25 @@
 //! limits, and feeds each session's video into a stream. Everything of the WebRTC implementation beneath stays
 //! private to this module.
 
+mod answer;
+mod channel;
+mod codec;
 mod config;
+mod decoder;
 mod endpoint;
 mod error;
-#[allow(dead_code, reason = "its user, the peer, is not here yet")]
+mod handle;
 mod network;
+mod offer;
+mod peer;
+mod report;
+mod reports;
 mod session;
-#[allow(dead_code, reason = "its user, the peer, is not here yet")]
 mod socket;
+mod table;
+mod task;
+mod units;
+mod video;
 
 pub use self::config::WebRtcConfig;
 pub use self::endpoint::WebRtc;
@@ -22,3 +33,6 @@ pub use self::session::{
     PublisherId, Restarted, SessionCounters, SessionId, SessionIdError, SessionInfo, SessionState,
     TrickledCandidate,
 };
+
+/// What feeds the streams of WebRTC publishers, as [`Stream::kind`](ooblex_core::hub::Stream::kind) tells.
+pub const KIND: &str = "webrtc";

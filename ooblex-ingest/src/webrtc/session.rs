@@ -27,7 +27,7 @@ pub struct SessionIdError;
 
 impl SessionId {
     /// A new name, or `None` if the system has no random numbers.
-    pub fn random() -> Option<Self> {
+    pub(crate) fn random() -> Option<Self> {
         let mut bytes = [0; ID_BYTES];
         SystemRandom::new().fill(&mut bytes).ok()?;
         Some(Self(bytes))
@@ -314,6 +314,10 @@ pub struct SessionInfo {
     pub path: Option<CandidatePath>,
     /// What else was tried, and why it does not carry the session.
     pub failed: Vec<FailedPath>,
+    /// What STUN and TURN servers complained about, for people.
+    pub gathering: Vec<String>,
+    /// What keeps its video from being shown, for people.
+    pub problem: Option<String>,
     /// Counters.
     pub counters: SessionCounters,
 }

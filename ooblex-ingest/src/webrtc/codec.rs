@@ -1,0 +1,52 @@
+//! What is negotiated: exactly the formats of a checked offer, with loss repair, and the header extensions that are
+//! read.
+
+use rtc::peer_connection::configuration::interceptor_registry::{
+    Registry, Slot, configure_nack, configure_rtcp_reports, configure_simulcast_extension_headers,
+    configure_twcc_receiver_only,
+};
+use rtc::peer_connection::configuration::media_engine::MediaEngine;
+use rtc::rtp_transceiver::rtp_sender::{
+    RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpHeaderExtensionCapability, RtpCodecKind,
+};
+use webrtc::error::Result;
+
+use super::offer::{Format, Offer};
+use super::reports::SenderReports;
+use crate::rtp::orientation;
+
+/// Media engine and interceptors for one session: NACK, key frame requests, transport-wide feedback, receiver
+/// reports, simulcast, orientation.
+pub(super) fn engine(offer: &Offer) -> Result<(MediaEngine, Registry)> {
+    let mut engine = MediaEngine::default();
+    for format in &offer.video {
+        engine.register_codec(parameters("video", format), RtpCodecKind::Video)?;
+    }
+    for format in &offer.audio {
+        engine.register_codec(parameters("audio", format), RtpCodecKind::Audio)?;
+    }
+    engine.register_feedback(
+        RTCPFeedback { typ: "ccm".to_owned(), parameter: "fir".to_owned() },
+        RtpCodecKind::Video,
+    );
+    let uri = orientation::URI.to_owned();
+    engine.register_header_extension(RTCRtpHeaderExtensionCapability { uri }, RtpCodecKind::Video, None)?;
+    let registry = configure_nack(Registry::new(), &mut engine);
+    configure_simulcast_extension_headers(&mut engine)?;
+    let registry = configure_twcc_receiver_only(registry, &mut engine)?;
+    let registry = configure_rtcp_reports(registry).with(Slot::from(20_000), SenderReports::default());
+    Ok((engine, registry))
+}
+
+fn parameters(kind: &str, format: &Format) -> RTCRtpCodecParameters {
+    RTCRtpCodecParameters {
+        rtp_codec: RTCRtpCodec {
+            mime_type: format!("{kind}/{}", format.name),
+            clock_rate: format.clock_rate,
+            channels: format.channels,
+            sdp_fmtp_line: format.fmtp.clone(),
+            rtcp_feedback: Vec::new(),
+        },
+        payload_type: format.payload_type,
+    }
+}

@@ -1,0 +1,239 @@
+//! One peer connection: made from a checked offer, answered, and watched.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rtc::peer_connection::transport::{RTCDtlsTransportState, RTCIceCandidateInit};
+use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
+use tokio::sync::{mpsc, watch};
+use webrtc::data_channel::DataChannel;
+use webrtc::media_stream::track_remote::TrackRemote;
+use webrtc::peer_connection::{
+    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder,
+    RTCIceGatheringState, RTCPeerConnectionIceErrorEvent, RTCPeerConnectionState, RTCSessionDescription,
+    SettingEngineBuilder,
+};
+
+use super::network::OpenedNetwork;
+use super::offer::Offer;
+use super::{NetworkConfig, PublishError, codec};
+
+/// Checks are this far apart: with the implementation's 200 ms it takes 207 ms to connect on loopback, so 31 ms.
+const CHECK_INTERVAL: Duration = Duration::from_millis(20);
+/// Checks of one pair before it counts as failed: 4 s of them.
+const CHECKS: u16 = 200;
+/// No packet for this long means `disconnected`.
+const DISCONNECTED: Duration = Duration::from_secs(3);
+/// After this much more consent has expired: 30 s in all (RFC 7675 section 5.1).
+const CONSENT: Duration = Duration::from_secs(27);
+/// Consent is renewed this often.
+const KEEPALIVE: Duration = Duration::from_secs(2);
+/// Data channels that a peer may open before they are taken up.
+const CHANNELS: usize = 4;
+/// Tracks likewise.
+const TRACKS: usize = 8;
+/// Largest message of a data channel; commands are far smaller.
+pub(super) const MAX_MESSAGE: usize = 16 * 1024;
+
+/// How far the connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Link {
+    Connecting,
+    Connected,
+    Disconnected,
+    /// Closed, or consent has expired.
+    Over,
+}
+
+/// A peer connection. Must be closed by [`Peer::close`]: dropping it leaves its task running.
+pub(super) struct Peer {
+    connection: Arc<dyn PeerConnection>,
+    gathered: watch::Receiver<bool>,
+    errors: Arc<Mutex<Vec<String>>>,
+    /// Ports and relays of the session, which live as long as it.
+    _network: Arc<dyn std::any::Any + Send + Sync>,
+}
+
+/// What a peer connection tells.
+pub(super) struct Events {
+    pub(super) link: watch::Receiver<Link>,
+    pub(super) tracks: mpsc::Receiver<Arc<dyn TrackRemote>>,
+    pub(super) channels: mpsc::Receiver<Arc<dyn DataChannel>>,
+}
+
+struct Handler {
+    gathered: watch::Sender<bool>,
+    link: watch::Sender<Link>,
+    tracks: mpsc::Sender<Arc<dyn TrackRemote>>,
+    channels: mpsc::Sender<Arc<dyn DataChannel>>,
+    errors: Arc<Mutex<Vec<String>>>,
+}
+
+#[async_trait]
+impl PeerConnectionEventHandler for Handler {
+    async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
+        self.gathered.send_replace(state == RTCIceGatheringState::Complete);
+    }
+
+    async fn on_ice_candidate_error(&self, event: RTCPeerConnectionIceErrorEvent) {
+        let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        if errors.len() < 8 {
+            errors.push(format!("{}: {} {}", event.url, event.error_code, event.error_text));
+        }
+    }
+
+    async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
+        let link = match state {
+            RTCPeerConnectionState::Connected => Link::Connected,
+            RTCPeerConnectionState::Disconnected => Link::Disconnected,
+            RTCPeerConnectionState::Failed | RTCPeerConnectionState::Closed => Link::Over,
+            _ => Link::Connecting,
+        };
+        self.link.send_if_modified(|now| std::mem::replace(now, link) != link);
+    }
+
+    async fn on_data_channel(&self, channel: Arc<dyn DataChannel>) {
+        // The driver waits for this call, so what does not fit is left alone.
+        if self.channels.try_send(channel).is_err() {
+            tracing::debug!("a data channel too many was ignored");
+        }
+    }
+
+    async fn on_track(&self, track: Arc<dyn TrackRemote>) {
+        // Nobody polls an audio track: its packets end in a full channel, at no cost.
+        if track.kind().await == RtpCodecKind::Video && self.tracks.try_send(track).is_err() {
+            tracing::debug!("a video track too many was ignored");
+        }
+    }
+}
+
+impl Peer {
+    /// A connection for `offer`; nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`PublishError::Network`] if no socket can be opened, [`PublishError::Offer`] never.
+    pub(super) async fn open(
+        offer: &Offer,
+        network: OpenedNetwork,
+        config: &NetworkConfig,
+    ) -> Result<(Self, Events), PublishError> {
+        let refused = |error: webrtc::error::Error| PublishError::Network(error.to_string());
+        let (gathered, has_gathered) = watch::channel(false);
+        let (link, links) = watch::channel(Link::Connecting);
+        let (track, tracks) = mpsc::channel(TRACKS);
+        let (channel, channels) = mpsc::channel(CHANNELS);
+        let errors = Arc::<Mutex<Vec<String>>>::default();
+        let handler = Handler { gathered, link, tracks: track, channels: channel, errors: errors.clone() };
+        let settings = SettingEngineBuilder::new()
+            .with_ice_connection_attempts(Some(CHECK_INTERVAL), Some(CHECKS))
+            .with_ice_timeouts(Some(DISCONNECTED), Some(CONSENT), Some(KEEPALIVE))
+            // These hold back a side that chooses the pair, which is the publisher's part but for ICE-lite ones.
+            .with_srflx_acceptance_min_wait(Some(Duration::ZERO))
+            .with_prflx_acceptance_min_wait(Some(Duration::ZERO))
+            .with_relay_acceptance_min_wait(Some(Duration::ZERO))
+            .with_include_loopback_candidate(config.loopback)
+            .with_multicast_dns_mode(rtc::ice::mdns::MulticastDnsMode::Disabled)
+            .with_discard_local_candidates_during_ice_restart(false)
+            .build();
+        let (engine, interceptors) = codec::engine(offer).map_err(refused)?;
+        let OpenedNetwork { runtime, udp_addrs, servers, .. } = network;
+        let connection = PeerConnectionBuilder::new()
+            .with_configuration(RTCConfigurationBuilder::new().with_ice_servers(servers).build())
+            .with_media_engine(engine)
+            .with_interceptor_registry(interceptors)
+            .with_setting_engine(settings)
+            .with_handler(Arc::new(handler))
+            .with_runtime(runtime.clone())
+            .with_udp_addrs(udp_addrs)
+            .with_data_channel_send_buffer_limit(4 * MAX_MESSAGE)
+            .build()
+            .await
+            .map_err(refused)?;
+        let peer = Self {
+            connection: Arc::new(connection),
+            gathered: has_gathered,
+            errors,
+            _network: Arc::new(runtime),
+        };
+        Ok((peer, Events { link: links, tracks, channels }))
+    }
+
+    /// Answers `offer`; waits for candidates of our own up to `patience`.
+    ///
+    /// # Errors
+    /// What the implementation beneath finds wrong with the offer.
+    pub(super) async fn answer(
+        &self,
+        offer: &Offer,
+        patience: Duration,
+    ) -> Result<String, webrtc::error::Error> {
+        let remote = RTCSessionDescription::offer(offer.text.clone())?;
+        self.connection.set_remote_description(remote).await?;
+        self.add_candidates(&offer.candidates).await;
+        let answer = self.connection.create_answer(None).await?;
+        let mut gathered = self.gathered.clone();
+        gathered.mark_unchanged();
+        self.connection.set_local_description(answer).await?;
+        let complete = gathered.wait_for(|complete| *complete);
+        let in_time = tokio::time::timeout(patience, complete).await.is_ok();
+        if !in_time {
+            tracing::info!("answering before all candidates are gathered: a STUN or TURN server is slow");
+        }
+        let local = self.connection.local_description().await;
+        local.map(|local| local.sdp).ok_or(webrtc::error::Error::ErrNoRemoteDescription)
+    }
+
+    /// Adds candidates of the peer; those that cannot be used are left out.
+    pub(super) async fn add_candidates(&self, candidates: &[String]) {
+        for candidate in candidates {
+            let init = RTCIceCandidateInit { candidate: candidate.clone(), ..Default::default() };
+            if let Err(error) = self.connection.add_ice_candidate(init).await {
+                tracing::debug!(%error, "a candidate was left out");
+            }
+        }
+    }
+
+    /// Whether the peer has closed its DTLS association. The implementation tells of it by no event: its connection
+    /// state stays `connected` until ICE gets no more answers.
+    pub(super) async fn is_closed_by_peer(&self) -> bool {
+        for receiver in self.connection.get_receivers().await {
+            if let Ok(Some(transport)) = receiver.transport().await {
+                return matches!(
+                    transport.state().await,
+                    Ok(RTCDtlsTransportState::Closed | RTCDtlsTransportState::Failed)
+                );
+            }
+        }
+        false
+    }
+
+    /// Candidates and pairs as they are now.
+    pub(super) async fn stats(&self, now: std::time::Instant) -> webrtc::peer_connection::RTCStatsReport {
+        self.connection.get_stats(now, webrtc::peer_connection::StatsSelector::None).await
+    }
+
+    /// What STUN and TURN servers complained about.
+    pub(super) fn gathering_errors(&self) -> Vec<String> {
+        self.errors.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Ends the connection and returns what it holds.
+    pub(super) async fn close(self) {
+        if let Err(error) = self.connection.close().await {
+            tracing::debug!(%error, "a connection was closed badly");
+        }
+    }
+}
+
+/// Asks for key frames; false once the connection is gone.
+pub(super) async fn request_keyframes(track: &dyn TrackRemote, ssrcs: &[u32]) -> bool {
+    if ssrcs.is_empty() {
+        return true;
+    }
+    let packet = |&media_ssrc| -> Box<dyn rtc::rtcp::Packet> {
+        Box::new(PictureLossIndication { sender_ssrc: 0, media_ssrc })
+    };
+    track.write_rtcp(ssrcs.iter().map(packet).collect()).await.is_ok()
+}

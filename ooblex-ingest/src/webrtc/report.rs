@@ -1,0 +1,113 @@
+//! Which pair of candidates carries a session, and what became of the others.
+//!
+//! The implementation beneath keeps statistics of the pair that was chosen alone, so of the others only their kinds
+//! are known, not how many checks each got.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rtc::peer_connection::transport::RTCIceCandidateType;
+use rtc::statistics::report::{RTCStatsReport, RTCStatsReportEntry};
+use rtc::statistics::stats::ice_candidate_pair::RTCIceCandidatePairStats;
+
+use super::{CandidateKind, CandidatePath, FailedPath};
+
+/// The pair that carries the session, and the others by kind.
+pub(super) fn paths(report: &RTCStatsReport) -> (Option<CandidatePath>, Vec<FailedPath>) {
+    // A pair that was replaced stays listed; the present one got the newest packet.
+    let newest = report.candidate_pairs().max_by_key(|pair| pair.last_packet_received_timestamp);
+    let path = newest.and_then(|pair| path(report, pair));
+    let (mut local, mut remote) = (BTreeMap::new(), BTreeMap::new());
+    for entry in report.iter() {
+        let (side, candidate) = match entry {
+            RTCStatsReportEntry::LocalCandidate(candidate) => (&mut local, candidate),
+            RTCStatsReportEntry::RemoteCandidate(candidate) => (&mut remote, candidate),
+            _ => continue,
+        };
+        if let Some(kind) = kind(candidate.candidate_type) {
+            side.entry(kind.as_str()).or_insert((kind, 0)).1 += 1;
+        }
+    }
+    let local = local.into_values();
+    let pairs = local.flat_map(|local| remote.values().map(move |remote| (local, *remote)));
+    (path.clone(), others(pairs, path.as_ref()))
+}
+
+fn path(report: &RTCStatsReport, pair: &RTCIceCandidatePairStats) -> Option<CandidatePath> {
+    let local = match report.get(&format!("RTCLocalIceCandidate_{}", pair.local_candidate_id)) {
+        Some(RTCStatsReportEntry::LocalCandidate(candidate)) => kind(candidate.candidate_type)?,
+        // Ours, but found by a check rather than gathered.
+        _ => CandidateKind::PeerReflexive,
+    };
+    let remote = match report.get(&format!("RTCRemoteIceCandidate_{}", pair.remote_candidate_id)) {
+        Some(RTCStatsReportEntry::RemoteCandidate(candidate)) => kind(candidate.candidate_type)?,
+        // The publisher named it nowhere; its check came from there.
+        _ => CandidateKind::PeerReflexive,
+    };
+    let round_trip = Some(pair.current_round_trip_time).filter(|seconds| *seconds > 0.0);
+    let round_trip = round_trip.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    Some(CandidatePath { local, remote, protocol: "udp", round_trip })
+}
+
+/// What became of pairs of kinds (with how many candidates there are of each) other than `path`.
+fn others(
+    pairs: impl Iterator<Item = ((CandidateKind, usize), (CandidateKind, usize))>,
+    path: Option<&CandidatePath>,
+) -> Vec<FailedPath> {
+    let mut failed = Vec::new();
+    for ((local, n), (remote, m)) in pairs {
+        let carries = path.is_some_and(|path| (path.local, path.remote) == (local, remote));
+        let pairs = n * m - usize::from(carries);
+        if pairs == 0 {
+            continue;
+        }
+        let reason = match path {
+            Some(path) => {
+                let (local, remote) = (path.local.as_str(), path.remote.as_str());
+                format!("not needed, or unanswered: {local} to {remote} was answered first")
+            }
+            None => "no check has been answered yet".to_owned(),
+        };
+        failed.push(FailedPath { local, remote, pairs, reason });
+    }
+    failed
+}
+
+fn kind(candidate: RTCIceCandidateType) -> Option<CandidateKind> {
+    Some(match candidate {
+        RTCIceCandidateType::Host => CandidateKind::Host,
+        RTCIceCandidateType::Srflx => CandidateKind::ServerReflexive,
+        RTCIceCandidateType::Prflx => CandidateKind::PeerReflexive,
+        RTCIceCandidateType::Relay => CandidateKind::Relay,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_pair_but_the_chosen_one_is_accounted_for() {
+        let kinds = [
+            ((CandidateKind::Host, 2), (CandidateKind::Host, 3)),
+            ((CandidateKind::Relay, 1), (CandidateKind::Host, 3)),
+        ];
+        let waiting = others(kinds.into_iter(), None);
+        assert_eq!(waiting.iter().map(|f| f.pairs).collect::<Vec<_>>(), [6, 3]);
+        assert!(waiting.iter().all(|f| f.reason.contains("no check has been answered")));
+        let path = CandidatePath {
+            local: CandidateKind::Host,
+            remote: CandidateKind::Host,
+            protocol: "udp",
+            round_trip: None,
+        };
+        let rest = others(kinds.into_iter(), Some(&path));
+        assert_eq!(rest.iter().map(|f| f.pairs).collect::<Vec<_>>(), [5, 3]);
+        assert!(rest[1].reason.contains("host to host was answered first"));
+        assert!(
+            others([((CandidateKind::Host, 1), (CandidateKind::Host, 1))].into_iter(), Some(&path))
+                .is_empty()
+        );
+    }
+}

@@ -1,0 +1,204 @@
+//! Which sessions there are, and who may have another: policy without clocks or sockets.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use ooblex_core::StreamId;
+
+use super::handle::SessionHandle;
+use super::{PublishError, PublishRequest, SessionId, WebRtcConfig};
+
+/// All sessions of an endpoint. At most one of them owns a stream: the one that was admitted last for it.
+#[derive(Default)]
+pub(super) struct Table {
+    sessions: HashMap<SessionId, Arc<SessionHandle>>,
+    owners: HashMap<StreamId, SessionId>,
+    closed: bool,
+}
+
+impl Table {
+    /// Whether `request` may have a session at `now`; the session that it would replace, if any.
+    pub(super) fn admit(
+        &self,
+        request: &PublishRequest,
+        config: &WebRtcConfig,
+        now: Instant,
+    ) -> Result<Option<Arc<SessionHandle>>, PublishError> {
+        if self.closed {
+            return Err(PublishError::ShuttingDown);
+        }
+        let owner = self.owner(&request.stream);
+        if let Some(owner) = &owner {
+            let taken = |retry_after| PublishError::NameTaken { stream: request.stream.clone(), retry_after };
+            if owner.publisher != request.publisher {
+                return Err(taken(None));
+            }
+            let silent = owner.shared.silent_for(now);
+            if silent < config.takeover_after {
+                return Err(taken(Some(config.takeover_after - silent)));
+            }
+        }
+        // What is about to be replaced does not count.
+        let others = || {
+            let replaced = owner.as_ref().map(Arc::as_ptr);
+            self.sessions.values().filter(move |session| Some(Arc::as_ptr(session)) != replaced)
+        };
+        let half_open = |from: Option<IpAddr>| {
+            let waiting = others().filter(|session| !session.shared.has_connected());
+            waiting.filter(|session| from.is_none() || session.address == from).count()
+        };
+        if others().count() >= config.max_sessions {
+            return Err(PublishError::TooManySessions { limit: config.max_sessions });
+        }
+        if half_open(None) >= config.max_half_open {
+            return Err(PublishError::TooManySessions { limit: config.max_half_open });
+        }
+        let limit = config.max_half_open_per_address;
+        if request.address.is_some() && half_open(request.address) >= limit {
+            return Err(PublishError::TooManyFromAddress { limit });
+        }
+        Ok(owner)
+    }
+
+    /// Enters a session and makes it the owner of its stream.
+    pub(super) fn enter(&mut self, id: SessionId, session: Arc<SessionHandle>) {
+        self.owners.insert(session.stream.clone(), id);
+        self.sessions.insert(id, session);
+    }
+
+    /// Removes a session; whether it owned its stream.
+    pub(super) fn remove(&mut self, id: &SessionId) -> bool {
+        let Some(session) = self.sessions.remove(id) else { return false };
+        let owned = self.owners.get(&session.stream) == Some(id);
+        if owned {
+            self.owners.remove(&session.stream);
+        }
+        owned
+    }
+
+    /// Removes a session that never began; the one that it was to replace owns the stream again if it still runs.
+    pub(super) fn abandon(&mut self, id: &SessionId, replaced: Option<&Arc<SessionHandle>>) {
+        let Some(session) = self.sessions.get(id).cloned() else { return };
+        if self.remove(id)
+            && let Some(replaced) = replaced
+            && let Some((old, _)) = self.sessions.iter().find(|(_, s)| Arc::ptr_eq(s, replaced))
+        {
+            self.owners.insert(session.stream.clone(), *old);
+        }
+    }
+
+    pub(super) fn get(&self, id: &SessionId) -> Option<Arc<SessionHandle>> {
+        self.sessions.get(id).cloned()
+    }
+
+    /// The session that owns a stream.
+    pub(super) fn owner(&self, stream: &StreamId) -> Option<Arc<SessionHandle>> {
+        self.owners.get(stream).and_then(|id| self.get(id))
+    }
+
+    /// Streams that have an owner.
+    pub(super) fn streams(&self) -> impl Iterator<Item = &StreamId> {
+        self.owners.keys()
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<SessionHandle>> {
+        self.sessions.values().cloned().collect()
+    }
+
+    /// Refuses all further requests.
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::webrtc::PublisherId;
+    use crate::webrtc::handle::testing::handle;
+
+    fn request(stream: &str, publisher: &str, address: Option<&str>) -> PublishRequest {
+        PublishRequest {
+            stream: StreamId::new(stream).expect("name"),
+            publisher: PublisherId::of_token(publisher),
+            address: address.map(|address| address.parse().expect("address")),
+        }
+    }
+
+    /// Admits and enters, as the endpoint does.
+    fn add(table: &mut Table, request: &PublishRequest, now: Instant) -> Result<SessionId, PublishError> {
+        let replaced = table.admit(request, &config(), now)?;
+        let id = SessionId::random().expect("random");
+        table.enter(id, handle(request, now));
+        drop(replaced);
+        Ok(id)
+    }
+
+    fn config() -> WebRtcConfig {
+        WebRtcConfig { max_sessions: 5, max_half_open: 4, max_half_open_per_address: 2, ..Default::default() }
+    }
+
+    #[test]
+    fn the_same_publisher_takes_over_after_silence_and_a_stranger_never() {
+        let (mut table, start) = (Table::default(), Instant::now());
+        let old = add(&mut table, &request("a", "me", None), start).expect("admitted");
+        table.get(&old).expect("there").shared.on_packet(start + Duration::from_secs(10), 1);
+        let at = |ms: u64| start + Duration::from_millis(10_000 + ms);
+        let refused = |table: &Table, who, ms| match table.admit(&request("a", who, None), &config(), at(ms))
+        {
+            Err(PublishError::NameTaken { retry_after, .. }) => retry_after,
+            _ => panic!("{who} was admitted after {ms} ms"),
+        };
+        assert_eq!(refused(&table, "me", 1_500), Some(Duration::from_millis(500)));
+        assert_eq!(refused(&table, "stranger", 60_000), None);
+        let new = add(&mut table, &request("a", "me", None), at(2_000)).expect("taken over");
+        let a = StreamId::new("a").expect("name");
+        let owned_by = |table: &Table, id| {
+            table.owner(&a).is_some_and(|s| Arc::ptr_eq(&s, &table.get(id).expect("there")))
+        };
+        assert!(owned_by(&table, &new));
+        // A take-over that fails leaves everything as it was.
+        let replaced = table.get(&new).expect("there");
+        let failed = SessionId::random().expect("random");
+        table.enter(failed, handle(&request("a", "me", None), at(5_000)));
+        assert!(owned_by(&table, &failed) && !owned_by(&table, &new));
+        table.abandon(&failed, Some(&replaced));
+        assert!(owned_by(&table, &new) && table.get(&failed).is_none());
+        assert!(!table.remove(&old), "the old one owns nothing any more");
+        assert!(table.owner(&a).is_some());
+        assert!(table.remove(&new));
+        assert!(!table.remove(&new), "gone");
+        assert_eq!(table.streams().count(), 0);
+    }
+
+    #[test]
+    fn half_open_sessions_are_few_in_total_and_per_address() {
+        let (mut table, now) = (Table::default(), Instant::now());
+        let from = |n: u32, address| request(&format!("s{n}"), "x", Some(address));
+        for n in 0..2 {
+            add(&mut table, &from(n, "192.0.2.1"), now).expect("room");
+        }
+        let error = add(&mut table, &from(2, "192.0.2.1"), now).expect_err("full");
+        assert!(matches!(error, PublishError::TooManyFromAddress { limit: 2 }));
+        for n in 2..4 {
+            add(&mut table, &from(n, "192.0.2.2"), now).expect("another address");
+        }
+        let error = add(&mut table, &from(4, "192.0.2.3"), now).expect_err("full in total");
+        assert!(matches!(error, PublishError::TooManySessions { limit: 4 }));
+        // Whoever has connected does not count among them.
+        for session in table.all() {
+            session.shared.on_connected(now);
+        }
+        add(&mut table, &from(4, "192.0.2.1"), now).expect("room");
+        let error = add(&mut table, &from(5, "192.0.2.1"), now).expect_err("all are taken");
+        assert!(matches!(error, PublishError::TooManySessions { limit: 5 }));
+        // The one that would be replaced makes its own room.
+        add(&mut table, &from(0, "192.0.2.1"), now + Duration::from_secs(3)).expect("a take-over");
+        table.close();
+        assert!(matches!(add(&mut table, &from(9, "192.0.2.9"), now), Err(PublishError::ShuttingDown)));
+    }
+}
