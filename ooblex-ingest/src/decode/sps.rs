@@ -22,6 +22,8 @@ pub struct SequenceParameters {
     pub chroma_format: u32,
     /// Bits a luma sample.
     pub bit_depth: u32,
+    /// Width of `frame_num` in slice headers, in bits, 4..=16.
+    pub frame_number_bits: u32,
     /// Visible width in pixels.
     pub width: u32,
     /// Visible height in pixels.
@@ -116,7 +118,7 @@ fn read(b: &mut Bits<'_>) -> Option<SequenceParameters> {
             }
         }
     }
-    b.ue()?;
+    let frame_number_bits = b.ue()?.checked_add(4).filter(|&bits| bits <= 16)?;
     let order_type = b.ue()?;
     match order_type {
         0 => b.skip_ue(1)?,
@@ -164,6 +166,7 @@ fn read(b: &mut Bits<'_>) -> Option<SequenceParameters> {
         level,
         chroma_format,
         bit_depth,
+        frame_number_bits,
         width,
         height,
         coded_width,
@@ -300,6 +303,7 @@ mod tests {
         let sps = SequenceParameters::parse(&full_hd(None)).expect("parses");
         assert_eq!((sps.width, sps.height, sps.bit_depth), (1920, 1080, 8));
         assert_eq!((sps.coded_width, sps.coded_height, sps.references), (1920, 1088, 1));
+        assert_eq!(sps.frame_number_bits, 4);
         assert!(!sps.may_reorder && !sps.interlaced);
         assert_eq!(sps.color(), ColorSpace::BT709);
     }

@@ -76,6 +76,8 @@ pub struct Assembler {
     data: Vec<u8>,
     /// Packets lost since the last packet, while no frame is open.
     lost_before: u64,
+    /// No packet was seen yet: the first one may be from the middle of a frame.
+    fresh: bool,
     time: MediaTime,
     /// Something was lost or left out since the last access unit came out.
     gap: bool,
@@ -106,6 +108,7 @@ impl Assembler {
             open: None,
             data: Vec::new(),
             lost_before: 0,
+            fresh: true,
             time: MediaTime::default(),
             gap: false,
             ready: VecDeque::new(),
@@ -128,6 +131,8 @@ impl Assembler {
         self.advance(now);
         let unit = self.ready.pop_front()?;
         self.ready_bytes -= unit.data.len();
+        self.stats.frames += 1;
+        self.stats.keyframes += u64::from(unit.keyframe);
         Some(unit)
     }
 
@@ -148,6 +153,7 @@ impl Assembler {
     /// Leaves out everything up to the next key frame and asks for one: for callers whose decoder failed, or who
     /// had to drop an access unit.
     pub fn require_keyframe(&mut self) {
+        self.stats.unreferenced += self.ready.len() as u64;
         self.ready.clear();
         self.ready_bytes = 0;
         self.format.forget();
@@ -186,6 +192,7 @@ impl Assembler {
         }
         self.data.clear();
         self.lost_before = 0;
+        self.fresh = true;
         self.format.forget();
         self.gap = true;
         self.time.restart();
@@ -224,11 +231,12 @@ impl Assembler {
         }
         let Packet { timestamp, payload, .. } = &arrived.packet;
         let lost_before = std::mem::take(&mut self.lost_before);
+        let follows = !std::mem::take(&mut self.fresh) && lost_before == 0;
         self.open = Some(Open {
             timestamp: *timestamp,
             pts: self.time.unwrap(*timestamp, arrived.at),
             received: arrived.at,
-            whole: lost_before == 0 || self.format.starts_frame(payload),
+            whole: follows || self.format.starts_frame(payload),
             oversized: false,
             lost_before,
             lost_after: 0,
@@ -238,7 +246,8 @@ impl Assembler {
     fn append(&mut self, payload: &Bytes) {
         let Some(open) = &mut self.open else { return };
         if self.format.append(payload, &mut self.data).is_err() {
-            self.stats.malformed += 1;
+            // After a loss, the rest of what was cut is no fault of the sender.
+            self.stats.malformed += u64::from(open.whole);
             open.whole = false;
         }
         open.oversized |= self.data.len() > self.max_frame_bytes;
@@ -280,14 +289,13 @@ impl Assembler {
         let data = Bytes::from(std::mem::replace(&mut self.data, next));
         if self.ready.len() >= MAX_READY || self.ready_bytes + data.len() > 2 * self.max_frame_bytes {
             self.stats.overflowed += 1 + self.ready.len() as u64;
+            self.ready.clear();
             self.require_keyframe();
             return;
         }
         if keyframe {
-            self.stats.keyframes += 1;
             self.requests.satisfied();
         }
-        self.stats.frames += 1;
         self.ready_bytes += data.len();
         self.ready.push_back(AccessUnit {
             data,

@@ -2,8 +2,10 @@
 
 use crate::decode::VideoCodec;
 
+use super::av1::Av1;
 use super::h264::H264;
 use super::vp8::Vp8;
+use super::vp9::Vp9;
 
 /// The payload breaks the rules of its format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +66,7 @@ pub(super) fn of(codec: VideoCodec) -> Box<dyn Format> {
     match codec {
         VideoCodec::Vp8 => Box::new(Vp8::default()),
         VideoCodec::H264 => Box::new(H264::default()),
-        VideoCodec::Vp9 | VideoCodec::Av1 => Box::new(Vp8::default()),
+        VideoCodec::Vp9 => Box::new(Vp9::default()),
+        VideoCodec::Av1 => Box::new(Av1::default()),
     }
 }

@@ -36,6 +36,7 @@
 //! to which.
 
 mod assembler;
+mod av1;
 mod bits;
 mod format;
 mod h264;
@@ -44,6 +45,7 @@ mod reorder;
 mod request;
 mod stats;
 mod vp8;
+mod vp9;
 mod wait;
 
 use std::time::Instant;

@@ -11,9 +11,9 @@ const MAX_AHEAD: i64 = 3000;
 /// A packet further behind than this is no straggler.
 const MAX_BEHIND: i64 = 1024;
 /// So many packets in a row with successive numbers far from all others are a restart.
-const FAR_RUN: u32 = 3;
+const FAR_RUN: usize = 3;
 /// So many packets in a row with successive numbers that have all passed before are a restart, too.
-const LATE_RUN: u32 = 64;
+const LATE_RUN: usize = 64;
 /// How long the first packet waits for one before it, unless it starts a frame.
 const START_WAIT: Duration = Duration::from_millis(20);
 /// Gaps that were given up and are remembered, to tell late packets from duplicates.
@@ -62,7 +62,9 @@ pub(super) struct Reorder {
     gaps: VecDeque<Gap>,
     given_up: VecDeque<Gap>,
     /// Packets that fit nowhere but follow each other: the newest number and how many.
-    run: Option<(u16, u32)>,
+    run: Option<(u16, usize)>,
+    /// Those of the run that are far from all others.
+    far: Vec<Arrived>,
     restarted: bool,
 }
 
@@ -81,6 +83,7 @@ impl Reorder {
             gaps: VecDeque::new(),
             given_up: VecDeque::with_capacity(MAX_GIVEN_UP),
             run: None,
+            far: Vec::new(),
             restarted: false,
         }
     }
@@ -122,7 +125,9 @@ impl Reorder {
             stats.duplicates += 1;
             return;
         }
-        self.run = None;
+        if self.run.take().is_some() {
+            self.far.clear();
+        }
         let arrived = Arrived { packet, at: now };
         if self.next == Some(number) && self.gaps.is_empty() && self.due.is_none() {
             self.highest = number;
@@ -171,16 +176,24 @@ impl Reorder {
         let sequence = packet.sequence;
         let count = match self.run {
             Some((last, count)) if last.wrapping_add(1) == sequence => count + 1,
-            _ => 1,
+            _ => {
+                self.far.clear();
+                1
+            }
         };
         self.run = Some((sequence, count));
-        if count >= if far { FAR_RUN } else { LATE_RUN } {
-            self.restart(packet, now);
-            stats.restarts += 1;
-            return;
-        }
         if far {
             stats.stray += 1;
+            self.far.push(Arrived { packet, at: now });
+            if self.far.len() == FAR_RUN {
+                stats.stray -= FAR_RUN as u64;
+                self.restart(stats);
+            }
+            return;
+        }
+        if count == LATE_RUN {
+            self.far = vec![Arrived { packet, at: now }];
+            self.restart(stats);
         } else if let Some(gap) = self.given_up.iter().find(|gap| (gap.first..gap.end).contains(&number)) {
             self.wait.came(now.saturating_duration_since(gap.noticed));
             stats.late += 1;
@@ -189,7 +202,9 @@ impl Reorder {
         }
     }
 
-    fn restart(&mut self, packet: Packet, now: Instant) {
+    /// Begins anew with the packets in `far`, which follow each other.
+    fn restart(&mut self, stats: &mut AssemblerStats) {
+        stats.restarts += 1;
         self.next = None;
         self.due = None;
         self.held.clear();
@@ -198,9 +213,12 @@ impl Reorder {
         self.given_up.clear();
         self.run = None;
         self.restarted = true;
-        self.began = Some(now);
-        self.highest = i64::from(packet.sequence);
-        self.hold(self.highest, Arrived { packet, at: now });
+        self.began = self.far.first().map(|arrived| arrived.at);
+        self.highest = self.far.first().map_or(0, |arrived| i64::from(arrived.packet.sequence)) - 1;
+        for arrived in std::mem::take(&mut self.far) {
+            self.highest += 1;
+            self.hold(self.highest, arrived);
+        }
     }
 
     /// The next event that is due. `starts_frame` tells whether a payload surely is the first of its frame.

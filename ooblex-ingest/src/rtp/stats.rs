@@ -18,7 +18,7 @@ pub struct AssemblerStats {
     pub late: u64,
     /// Packets far from all others, or that belong to no frame.
     pub stray: u64,
-    /// Packets whose payload breaks the rules of its format.
+    /// Packets whose payload breaks the rules of its format; the first of a frame of which nothing was lost.
     pub malformed: u64,
     /// Packets that were missing when a later one came, and came in time.
     pub recovered: u64,

@@ -158,10 +158,12 @@ impl Format for Vp8 {
         }
         let (layer, sync) = frame.layer.unwrap_or((0, false));
         let layer = usize::from(layer);
-        if sync && layer > 0 && self.whole[0] && frame.base == self.base {
+        // A frame with Y refers to nothing but its base layer frame, and what follows in its layer to nothing older.
+        let synced = sync && layer > 0 && self.whole[0] && frame.base == self.base;
+        if synced {
             self.whole[layer] = true;
         }
-        let whole = self.whole[..=layer].iter().all(|&whole| whole);
+        let whole = synced || self.whole[..=layer].iter().all(|&whole| whole);
         if !whole {
             self.leave_out(&frame);
         }

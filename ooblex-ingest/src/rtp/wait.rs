@@ -7,6 +7,8 @@ use std::time::Duration;
 const MEMORY: usize = 32;
 /// This many packets in memory must have stayed away before the wait gets shorter than the limit.
 const MIN_LOST: usize = 3;
+/// Nobody waits longer for a live picture.
+const MAX_LIMIT: Duration = Duration::from_secs(10);
 /// Plain reordering is waited for even where no packet was ever sent again.
 const FLOOR: Duration = Duration::from_millis(20);
 
@@ -25,6 +27,7 @@ pub(super) struct RecoveryWait {
 
 impl RecoveryWait {
     pub(super) fn new(limit: Duration) -> Self {
+        let limit = limit.min(MAX_LIMIT);
         Self { limit, current: limit, outcomes: VecDeque::with_capacity(MEMORY) }
     }
 
@@ -104,5 +107,6 @@ mod tests {
         let mut wait = RecoveryWait::new(ms(5));
         (0..MIN_LOST).for_each(|_| wait.stayed_away());
         assert_eq!(wait.current(), ms(5));
+        assert_eq!(RecoveryWait::new(Duration::MAX).current(), MAX_LIMIT);
     }
 }

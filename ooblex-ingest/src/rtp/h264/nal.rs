@@ -22,9 +22,8 @@ pub(super) const I_SLICE: u32 = 2;
 /// `payloadType` of the recovery point message (annex D.1.1).
 const RECOVERY_POINT: u32 = 6;
 
-/// Whether a payload begins an access unit: with what precedes the first slice, or with that slice.
-///
-/// Parameter sets in front of it may be missing all the same.
+/// Whether a payload surely begins an access unit: with what comes first in one, or with the first slice of a picture
+/// that needs no parameter sets of its own.
 pub(super) fn starts_frame(payload: &[u8]) -> bool {
     let (header, body) = match *payload {
         [header, ref body @ ..] if (1..=23).contains(&(header & 0x1F)) => (header, body),
@@ -34,8 +33,8 @@ pub(super) fn starts_frame(payload: &[u8]) -> bool {
     };
     match header & 0x1F {
         // first_mb_in_slice is 0, which is coded as a single 1 bit.
-        kind::SLICE | kind::PARTITION_A | kind::IDR => body.first().is_some_and(|byte| byte & 0x80 != 0),
-        kind::SEI | kind::SPS | kind::PPS | kind::DELIMITER => true,
+        kind::SLICE | kind::PARTITION_A => body.first().is_some_and(|byte| byte & 0x80 != 0),
+        kind::SEI | kind::SPS | kind::DELIMITER => true,
         _ => false,
     }
 }

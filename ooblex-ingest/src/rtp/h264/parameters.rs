@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::START_CODE;
+use crate::decode::SequenceParameters;
 use crate::rtp::bits::Bits;
 
 /// Highest ids (ITU-T H.264 sections 7.4.2.1.1 and 7.4.2.2).
@@ -38,7 +39,7 @@ impl ParameterSets {
         match self.sequence.get(&id) {
             Some(known) if known.unit == unit => {}
             _ => {
-                let frame_number_bits = None;
+                let frame_number_bits = SequenceParameters::parse(unit).ok().map(|sps| sps.frame_number_bits);
                 self.sequence.insert(id, Sequence { unit: unit.to_vec(), frame_number_bits });
             }
         }

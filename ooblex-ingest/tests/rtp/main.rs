@@ -2,6 +2,12 @@
 #![cfg(feature = "whip")]
 #![allow(clippy::unwrap_used)]
 
+mod behaviour;
+mod formats;
+mod link;
+mod properties;
+mod streams;
+
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
