@@ -16,6 +16,9 @@ use rtc::rtp::packetizer::Payloader;
 
 const FRAMES: usize = 300;
 
+/// Makes a frame; whether it is a key frame.
+type Make = fn(bool) -> Vec<u8>;
+
 fn packets(payloader: &mut dyn Payloader, frame: impl Fn(bool) -> Vec<u8>) -> Vec<Packet> {
     let mut packets = Vec::new();
     for n in 0..FRAMES {
@@ -66,7 +69,7 @@ fn assemble(codec: VideoCodec, packets: &[Packet], start: Instant) -> usize {
 }
 
 fn streams(c: &mut Criterion) {
-    let streams: [(VideoCodec, Box<dyn Payloader>, fn(bool) -> Vec<u8>); 3] = [
+    let streams: [(VideoCodec, Box<dyn Payloader>, Make); 3] = [
         (VideoCodec::Vp8, Box::new(Vp8Payloader::default()), vp8),
         (VideoCodec::Vp9, Box::new(Vp9Payloader::default()), vp9),
         (VideoCodec::H264, Box::new(H264Payloader::default()), h264),

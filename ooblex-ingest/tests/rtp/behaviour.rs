@@ -76,7 +76,7 @@ fn the_loss_of_a_base_layer_frame_freezes_the_picture_and_asks() {
 fn a_lost_reference_picture_is_seen_by_its_number_alone() {
     // Frame 4 is a reference picture of one packet: what follows it looks whole.
     let stream = streams::h264(32);
-    let at = (2..16).find(|&n| n % 2 == 0 && stream.frames[n].payloads.len() == 1).unwrap();
+    let at = (2..16).find(|&n: &usize| n.is_multiple_of(2) && stream.frames[n].payloads.len() == 1).unwrap();
     let (missing, _) = missing(&stream, |sent, _| sent.frame == at);
     assert_eq!(missing, (at..16).collect::<Vec<_>>());
 }
@@ -94,7 +94,7 @@ fn lost_padding_is_no_loss_where_picture_ids_tell() {
         packets.push(sent);
         if marker {
             // Every other one is lost.
-            if frame % 2 == 0 {
+            if frame.is_multiple_of(2) {
                 packets.push(Sent { at, frame, packet: padding });
             }
             sequence += 1;

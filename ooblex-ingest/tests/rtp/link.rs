@@ -9,18 +9,18 @@ use ooblex_ingest::rtp::{AccessUnit, Assembler, AssemblerConfig, AssemblerStats,
 use super::streams::Stream;
 
 /// Media time between frames, 90 kHz.
-pub const TICKS: u32 = 3000;
+pub(crate) const TICKS: u32 = 3000;
 
 /// A packet with when it comes, and the frame it belongs to.
 #[derive(Clone, Debug)]
-pub struct Sent {
-    pub at: u64,
-    pub frame: usize,
-    pub packet: Packet,
+pub(crate) struct Sent {
+    pub(crate) at: u64,
+    pub(crate) frame: usize,
+    pub(crate) packet: Packet,
 }
 
 /// Packets of a stream, 33 ms a frame and 1 ms a packet, with sequence numbers and timestamps about to wrap.
-pub fn sent(stream: &Stream) -> Vec<Sent> {
+pub(crate) fn sent(stream: &Stream) -> Vec<Sent> {
     let mut sequence = u16::MAX - 40;
     let mut out = Vec::new();
     for (n, frame) in stream.frames.iter().enumerate() {
@@ -36,17 +36,17 @@ pub fn sent(stream: &Stream) -> Vec<Sent> {
 }
 
 /// What a run gave.
-pub struct Run {
-    pub units: Vec<AccessUnit>,
+pub(crate) struct Run {
+    pub(crate) units: Vec<AccessUnit>,
     /// When each came out, in milliseconds from the start.
-    pub at: Vec<u64>,
+    pub(crate) at: Vec<u64>,
     /// When a key frame was asked for.
-    pub requests: Vec<u64>,
-    pub stats: AssemblerStats,
+    pub(crate) requests: Vec<u64>,
+    pub(crate) stats: AssemblerStats,
 }
 
 /// Pushes the packets at their times and takes access units whenever the assembler says so.
-pub fn run(stream: &Stream, config: AssemblerConfig, mut packets: Vec<Sent>) -> Run {
+pub(crate) fn run(stream: &Stream, config: AssemblerConfig, mut packets: Vec<Sent>) -> Run {
     packets.sort_by_key(|sent| sent.at);
     let start = Instant::now();
     let mut assembler = Assembler::new(stream.codec, config);
@@ -77,7 +77,7 @@ pub fn run(stream: &Stream, config: AssemblerConfig, mut packets: Vec<Sent>) -> 
 }
 
 /// The frames that came out: whole, in order, each after all that it refers to.
-pub fn check(stream: &Stream, units: &[AccessUnit]) -> BTreeSet<usize> {
+pub(crate) fn check(stream: &Stream, units: &[AccessUnit]) -> BTreeSet<usize> {
     let mut shown = BTreeSet::new();
     let mut next = 0;
     let first = i64::from(u32::MAX - 10 * TICKS);

@@ -19,6 +19,9 @@ use rtc::rtp::packetizer::Payloader;
 
 const TICKS: u32 = 3000;
 
+/// Makes a frame: whether it is a key frame, its size, a number to tell it from others.
+type Make = fn(bool, usize, u8) -> Bytes;
+
 fn vp8_frame(key: bool, size: usize, seed: u8) -> Bytes {
     let mut frame = vec![seed; size.max(10)];
     frame[0] = if key { 0x10 } else { 0x11 };
@@ -74,7 +77,7 @@ fn ms(n: u64) -> Duration {
 #[test]
 fn every_frame_of_a_healthy_link_comes_out_with_its_last_packet() {
     let sizes = [9000, 100, 1197, 1199, 2400, 10, 5000];
-    let cases: [(VideoCodec, Box<dyn Payloader>, fn(bool, usize, u8) -> Bytes); 2] = [
+    let cases: [(VideoCodec, Box<dyn Payloader>, Make); 2] = [
         (VideoCodec::Vp8, Box::new(Vp8Payloader::default()), vp8_frame),
         (VideoCodec::H264, Box::new(H264Payloader::default()), h264_frame),
     ];

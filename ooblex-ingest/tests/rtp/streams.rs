@@ -5,21 +5,21 @@ use ooblex_ingest::decode::VideoCodec;
 
 /// One frame.
 #[derive(Clone, Debug)]
-pub struct Frame {
+pub(crate) struct Frame {
     /// What must come out.
-    pub data: Bytes,
+    pub(crate) data: Bytes,
     /// Frames that it refers to, by index.
-    pub refers_to: Vec<usize>,
-    pub keyframe: bool,
+    pub(crate) refers_to: Vec<usize>,
+    pub(crate) keyframe: bool,
     /// Payloads of its packets.
-    pub payloads: Vec<Bytes>,
+    pub(crate) payloads: Vec<Bytes>,
 }
 
 #[derive(Clone)]
-pub struct Stream {
-    pub codec: VideoCodec,
-    pub name: &'static str,
-    pub frames: Vec<Frame>,
+pub(crate) struct Stream {
+    pub(crate) codec: VideoCodec,
+    pub(crate) name: &'static str,
+    pub(crate) frames: Vec<Frame>,
 }
 
 impl std::fmt::Debug for Stream {
@@ -30,21 +30,21 @@ impl std::fmt::Debug for Stream {
 
 /// Writes bits as an encoder does.
 #[derive(Default)]
-pub struct Writer(Vec<bool>);
+pub(crate) struct Writer(Vec<bool>);
 
 impl Writer {
-    pub fn bits(mut self, value: u32, count: u32) -> Self {
+    pub(crate) fn bits(mut self, value: u32, count: u32) -> Self {
         self.0.extend((0..count).rev().map(|n| value >> n & 1 == 1));
         self
     }
 
-    pub fn ue(self, value: u32) -> Self {
+    pub(crate) fn ue(self, value: u32) -> Self {
         let length = 32 - (value + 1).leading_zeros();
         self.bits(0, length - 1).bits(value + 1, length)
     }
 
     /// Bytes, the last one filled up with ones.
-    pub fn bytes(self) -> Vec<u8> {
+    pub(crate) fn bytes(self) -> Vec<u8> {
         let byte =
             |bits: &[bool]| (0..8).fold(0, |v, n| v << 1 | u8::from(bits.get(n).copied().unwrap_or(true)));
         self.0.chunks(8).map(byte).collect()
@@ -76,7 +76,7 @@ fn base_before(n: usize) -> usize {
 /// References of frame `n` in that pattern; a key frame every 16.
 fn layered_references(n: usize) -> Vec<usize> {
     match n % 4 {
-        _ if n % 16 == 0 => vec![],
+        _ if n.is_multiple_of(16) => vec![],
         0 => vec![n - 4],
         1 => vec![n - 1],
         2 => vec![n - 2],
@@ -97,21 +97,21 @@ fn vp8_data(n: usize, keyframe: bool) -> Vec<u8> {
     data
 }
 
-pub fn vp8(count: usize) -> Stream {
+pub(crate) fn vp8(count: usize) -> Stream {
     let frame = |n: usize| {
-        let data = vp8_data(n, n % 16 == 0);
+        let data = vp8_data(n, n.is_multiple_of(16));
         let payload =
             |(at, chunk): (usize, &[u8])| [&[if at == 0 { 0x10 } else { 0 }], chunk].concat().into();
         let payloads = data.chunks(MTU).enumerate().map(payload).collect();
-        Frame { data: data.into(), refers_to: plain_references(n), keyframe: n % 16 == 0, payloads }
+        Frame { data: data.into(), refers_to: plain_references(n), keyframe: n.is_multiple_of(16), payloads }
     };
     Stream { codec: VideoCodec::Vp8, name: "vp8", frames: (0..count).map(frame).collect() }
 }
 
 /// Three temporal layers; the top one is not referred to.
-pub fn vp8_layers(count: usize, first_picture: u16) -> Stream {
+pub(crate) fn vp8_layers(count: usize, first_picture: u16) -> Stream {
     let frame = |n: usize| {
-        let data = vp8_data(n, n % 16 == 0);
+        let data = vp8_data(n, n.is_multiple_of(16));
         let (layer, picture) = (layer_of(n), (first_picture + n as u16) & 0x7FFF);
         let discardable = if layer == 2 { 0x20 } else { 0 };
         let sync = if n % 4 == 3 || layer == 0 { 0 } else { 0x20 };
@@ -127,7 +127,12 @@ pub fn vp8_layers(count: usize, first_picture: u16) -> Stream {
             [&head, chunk].concat().into()
         };
         let payloads = data.chunks(MTU).enumerate().map(payload).collect();
-        Frame { data: data.into(), refers_to: layered_references(n), keyframe: n % 16 == 0, payloads }
+        Frame {
+            data: data.into(),
+            refers_to: layered_references(n),
+            keyframe: n.is_multiple_of(16),
+            payloads,
+        }
     };
     Stream { codec: VideoCodec::Vp8, name: "vp8 layers", frames: (0..count).map(frame).collect() }
 }
@@ -141,9 +146,9 @@ fn vp9_data(n: usize, keyframe: bool, seed: usize) -> Vec<u8> {
 }
 
 /// Three temporal layers, references listed.
-pub fn vp9_flexible(count: usize, first_picture: u16) -> Stream {
+pub(crate) fn vp9_flexible(count: usize, first_picture: u16) -> Stream {
     let frame = |n: usize| {
-        let data = vp9_data(n, n % 16 == 0, n);
+        let data = vp9_data(n, n.is_multiple_of(16), n);
         let picture = (first_picture + n as u16) & 0x7FFF;
         let references = layered_references(n);
         let last = data.chunks(MTU).count() - 1;
@@ -157,15 +162,15 @@ pub fn vp9_flexible(count: usize, first_picture: u16) -> Stream {
             [&head, chunk].concat().into()
         };
         let payloads = data.chunks(MTU).enumerate().map(payload).collect();
-        Frame { data: data.into(), refers_to: references, keyframe: n % 16 == 0, payloads }
+        Frame { data: data.into(), refers_to: references, keyframe: n.is_multiple_of(16), payloads }
     };
     Stream { codec: VideoCodec::Vp9, name: "vp9 flexible", frames: (0..count).map(frame).collect() }
 }
 
 /// Three temporal layers without a list of references, 7-bit picture ids, scalability structure on key frames.
-pub fn vp9_fixed(count: usize) -> Stream {
+pub(crate) fn vp9_fixed(count: usize) -> Stream {
     let frame = |n: usize| {
-        let (keyframe, layer) = (n % 16 == 0, layer_of(n));
+        let (keyframe, layer) = (n.is_multiple_of(16), layer_of(n));
         let data = vp9_data(n, keyframe, n);
         // Each picture of layer 0 is all that the layers above refer to.
         let switching_up = if layer == 0 { 0x10 } else { 0 };
@@ -191,9 +196,9 @@ pub fn vp9_fixed(count: usize) -> Stream {
 }
 
 /// Two spatial layers; the upper one refers to the lower one in key pictures only.
-pub fn vp9_spatial(count: usize) -> Stream {
+pub(crate) fn vp9_spatial(count: usize) -> Stream {
     let frame = |n: usize| {
-        let keyframe = n % 16 == 0;
+        let keyframe = n.is_multiple_of(16);
         let layers = [vp9_data(n, keyframe, n), vp9_data(n + 3, false, n + 1000)];
         let mut payloads = Vec::new();
         for (spatial, data) in layers.iter().enumerate() {
@@ -223,23 +228,29 @@ pub fn vp9_spatial(count: usize) -> Stream {
     Stream { codec: VideoCodec::Vp9, name: "vp9 spatial", frames: (0..count).map(frame).collect() }
 }
 
-pub fn h264_sps() -> Vec<u8> {
+pub(crate) fn h264_sps() -> Vec<u8> {
     // Baseline, level 3.1, set 0, 4 bits of frame_num, order type 2, one reference, 640x368, no cropping, no VUI.
     let bits = Writer::default().bits(66, 8).bits(0xC0, 8).bits(31, 8).ue(0).ue(0).ue(2).ue(1).bits(0, 1);
     [&[0x67], &bits.ue(39).ue(22).bits(0b1100, 4).bits(1, 1).bytes()[..]].concat()
 }
 
-pub fn h264_pps() -> Vec<u8> {
+pub(crate) fn h264_pps() -> Vec<u8> {
     [&[0x68], &Writer::default().ue(0).ue(0).bits(0, 2).ue(0).bits(1, 1).bytes()[..]].concat()
 }
 
-pub fn h264_slice(header: u8, slice_type: u32, frame_number: u32, size: usize, seed: usize) -> Vec<u8> {
+pub(crate) fn h264_slice(
+    header: u8,
+    slice_type: u32,
+    frame_number: u32,
+    size: usize,
+    seed: usize,
+) -> Vec<u8> {
     let head = Writer::default().ue(0).ue(slice_type).ue(0).bits(frame_number % 16, 4).bytes();
     [&[header], &head[..], &body(size, seed)].concat()
 }
 
 /// The payload of one NAL unit, or its fragments.
-pub fn h264_payloads(unit: &[u8]) -> Vec<Bytes> {
+pub(crate) fn h264_payloads(unit: &[u8]) -> Vec<Bytes> {
     if unit.len() <= MTU {
         return vec![Bytes::copy_from_slice(unit)];
     }
@@ -251,15 +262,15 @@ pub fn h264_payloads(unit: &[u8]) -> Vec<Bytes> {
     unit[1..].chunks(MTU).enumerate().map(fragment).collect()
 }
 
-pub fn annex_b(units: &[Vec<u8>]) -> Bytes {
+pub(crate) fn annex_b(units: &[Vec<u8>]) -> Bytes {
     units.iter().flat_map(|unit| [&[0, 0, 0, 1], &unit[..]].concat()).collect::<Vec<_>>().into()
 }
 
 /// Every other picture is one that no other refers to; two slices a picture.
-pub fn h264(count: usize) -> Stream {
+pub(crate) fn h264(count: usize) -> Stream {
     let frame = |n: usize| {
-        let (keyframe, at) = (n % 16 == 0, n % 16);
-        let reference = at % 2 == 0;
+        let (keyframe, at) = (n.is_multiple_of(16), n % 16);
+        let reference = at.is_multiple_of(2);
         // frame_num counts reference pictures since the IDR picture, those in front of this one.
         let frame_number = at.div_ceil(2) as u32;
         let mut units = Vec::new();
@@ -297,9 +308,9 @@ fn leb128(mut value: usize) -> Vec<u8> {
     out
 }
 
-pub fn av1(count: usize) -> Stream {
+pub(crate) fn av1(count: usize) -> Stream {
     let frame = |n: usize| {
-        let keyframe = n % 16 == 0;
+        let keyframe = n.is_multiple_of(16);
         let sequence = [0x08, 0, 0, 0, 0x42];
         let mut frame = vec![0x30];
         frame.extend(body(size(n), n));
@@ -318,7 +329,7 @@ pub fn av1(count: usize) -> Stream {
             if keyframe && at == 0 {
                 let sized = [&leb128(sequence.len())[..], &sequence].concat();
                 [vec![flags | 0x28], sized, chunk.to_vec()].concat().into()
-            } else if n % 2 == 0 {
+            } else if n.is_multiple_of(2) {
                 [&[flags | 0x10], chunk].concat().into()
             } else {
                 // W = 0: every element with its size.
@@ -332,7 +343,7 @@ pub fn av1(count: usize) -> Stream {
 }
 
 /// One of each kind.
-pub fn all(count: usize) -> Vec<Stream> {
+pub(crate) fn all(count: usize) -> Vec<Stream> {
     vec![
         vp8(count),
         vp8_layers(count, 0x7FF0),

@@ -256,13 +256,10 @@ impl Format for Vp9 {
                 Verdict::Broken
             }
         };
-        match verdict {
-            Verdict::Show { .. } => {
-                self.going_on = true;
-                self.show();
-                self.index(out);
-            }
-            _ => {}
+        if let Verdict::Show { .. } = verdict {
+            self.going_on = true;
+            self.show();
+            self.index(out);
         }
         self.frames.clear();
         self.unfinished = false;
@@ -270,8 +267,8 @@ impl Format for Vp9 {
     }
 
     fn needs_keyframe(&self) -> bool {
-        let stands = !self.whole[0] && !(self.flexible && self.going_on);
-        stands || self.reduced > MAX_REDUCED
+        let moves = self.whole[0] || self.flexible && self.going_on;
+        !moves || self.reduced > MAX_REDUCED
     }
 
     fn forget(&mut self) {
