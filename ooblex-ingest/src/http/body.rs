@@ -19,7 +19,7 @@ const DRAIN_LIMITS: usize = 4;
 
 /// Reads the whole body, at most `limit` bytes. A body announced as longer is refused before any of it is read;
 /// one that turns out longer is refused at that moment, so no more than `limit` bytes are ever held.
-pub(super) async fn collect(headers: &HeaderMap, mut body: Body, limit: usize) -> Result<Bytes, Problem> {
+pub(crate) async fn collect(headers: &HeaderMap, mut body: Body, limit: usize) -> Result<Bytes, Problem> {
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
     if let Some(bytes) = announced.filter(|&n| n > limit as u64) {
         // Who waits for permission has sent nothing yet.

@@ -1,6 +1,6 @@
 //! Pictures over HTTP: the upload routes, and a source that pulls an MJPEG stream.
 
-mod body;
+pub(crate) mod body;
 mod multipart;
 mod post;
 mod publish;

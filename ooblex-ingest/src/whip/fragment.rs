@@ -133,7 +133,7 @@ impl Reader {
             return Err(wrong("a control character"));
         }
         let Some((kind @ [b'a'..=b'z'], rest)) = text.split_once('=').map(|(k, r)| (k.as_bytes(), r)) else {
-            return Err(wrong("not of the form x=..."));
+            return Err(wrong("not of the form x=value"));
         };
         self.any = true;
         match kind {

@@ -1,0 +1,147 @@
+//! `POST /webrtc/offer`: an offer and its answer as browsers write session descriptions in JSON.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, header};
+use ooblex_core::StreamId;
+use ooblex_http::Problem;
+use serde_json::{Map, Value, json};
+
+use super::request::{not_blank, one_stream, parameters, publish_request};
+use super::{Shared, begin};
+use crate::http::body;
+
+/// Keys that name the effect; the last two are what others call it.
+const EFFECT_KEYS: [&str; 3] = ["model", "effect", "model_name"];
+/// Bytes of JSON for one byte of SDP: `\r\n` becomes `\\r\\n`.
+const ESCAPED: usize = 2;
+/// Room for the other keys.
+const SLACK: usize = 4096;
+
+/// `POST /webrtc/offer` and `/offer`.
+pub(super) async fn offer(State(shared): State<Arc<Shared>>, request: Request) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let query = parameters(&parts)?;
+    let limit = shared.webrtc.config().max_offer_bytes.saturating_mul(ESCAPED).saturating_add(SLACK);
+    let body = body::collect(&parts.headers, body, limit).await?;
+    let Offer { sdp, model, stream } = read(&body)?;
+    let stream: StreamId = one_stream("the body", stream, "the query", query.stream)?;
+    let effect = not_blank(model).or(not_blank(query.effect));
+    let request = publish_request(&shared, &parts.extensions, stream);
+    let mut begun = begin::begin(&shared, &sdp, request, effect).await?;
+    let Some(published) = begun.answer() else { return Err(Problem::new(500, "internal", "no answer")) };
+    let answer = json!({"sdp": published.answer, "type": "answer", "pc_id": published.id.to_string()});
+    let mut response = answer.to_string().into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+struct Offer {
+    sdp: String,
+    model: Option<String>,
+    stream: Option<String>,
+}
+
+/// Reads the body. Keys that mean nothing here are not looked at: pages send what their servers knew.
+fn read(body: &[u8]) -> Result<Offer, Problem> {
+    let example = r#"{"sdp":"v=0...","type":"offer"}"#;
+    if body.trim_ascii().is_empty() {
+        return Err(Problem::new(400, "empty_body", format!("body is empty; send {example}")).field("body"));
+    }
+    let value: Value = serde_json::from_slice(body)
+        .map_err(|e| Problem::new(400, "malformed_json", format!("body is not JSON: {e}")).field("body"))?;
+    let Value::Object(mut object) = value else {
+        return Err(wrong_type("body", &format!("an object like {example}"), &value));
+    };
+    let sdp = text(&mut object, "sdp")?.ok_or_else(|| missing("sdp"))?;
+    let kind = text(&mut object, "type")?.ok_or_else(|| missing("type"))?;
+    if kind != "offer" {
+        let shown: String = kind.chars().take(64).collect();
+        return Err(Problem::new(
+            422,
+            "not_an_offer",
+            format!("type is {shown:?}; only offers are answered"),
+        )
+        .field("type")
+        .value(shown)
+        .limit("offer"));
+    }
+    let mut model = None;
+    for key in EFFECT_KEYS {
+        let Some(name) = text(&mut object, key)? else { continue };
+        if model.as_ref().is_some_and(|before| *before != name) {
+            let detail = format!("body names the effect twice, the second time as `{key}`; leave one out");
+            return Err(Problem::new(400, "duplicate_key", detail).field(key));
+        }
+        model = Some(name);
+    }
+    Ok(Offer { sdp, model, stream: text(&mut object, "stream")? })
+}
+
+/// A value that must be text if it is there; `null` is as good as absent.
+fn text(object: &mut Map<String, Value>, key: &str) -> Result<Option<String>, Problem> {
+    match object.remove(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(other) => Err(wrong_type(key, "text", &other)),
+    }
+}
+
+fn missing(key: &'static str) -> Problem {
+    Problem::new(400, "missing_key", format!("body has no key `{key}`")).field(key)
+}
+
+fn wrong_type(field: &str, expected: &str, value: &Value) -> Problem {
+    let found = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "text",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    };
+    Problem::new(400, "wrong_type", format!("{field} is {found}; it must be {expected}")).field(field)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offer_is_read() {
+        let read = |text: &str| read(text.as_bytes()).map(|o| (o.sdp, o.model, o.stream));
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(read(r#"{"sdp":"v=0","type":"offer"}"#), Ok(("v=0".to_owned(), None, None)));
+        let all = r#"{"type":"offer","sdp":"v=0\r\n","model":"blur","effect":"blur","stream":"cam","video_transform":1}"#;
+        assert_eq!(read(all), Ok(("v=0\r\n".to_owned(), some("blur"), some("cam"))));
+        assert_eq!(
+            read(r#"{"type":"offer","sdp":"","model":null,"model_name":"a|b"}"#),
+            Ok((String::new(), some("a|b"), None))
+        );
+    }
+
+    #[test]
+    fn what_is_no_offer_is_refused() {
+        for (body, status, code, field) in [
+            ("", 400, "empty_body", "body"),
+            ("v=0", 400, "malformed_json", "body"),
+            ("[]", 400, "wrong_type", "body"),
+            ("{}", 400, "missing_key", "sdp"),
+            (r#"{"sdp":"v=0"}"#, 400, "missing_key", "type"),
+            (r#"{"sdp":7,"type":"offer"}"#, 400, "wrong_type", "sdp"),
+            (r#"{"sdp":"v=0","type":"answer"}"#, 422, "not_an_offer", "type"),
+            (r#"{"sdp":"v=0","type":"offer","stream":[]}"#, 400, "wrong_type", "stream"),
+            (r#"{"sdp":"v=0","type":"offer","model":"a","effect":"b"}"#, 400, "duplicate_key", "effect"),
+        ] {
+            let problem = read(body.as_bytes()).err().unwrap_or_else(|| panic!("{body} was read"));
+            assert_eq!((problem.status().as_u16(), problem.code()), (status, code), "{body}");
+            assert_eq!(problem.to_value()["field"], field, "{body}");
+        }
+        let deep = "[".repeat(100_000);
+        assert_eq!(read(deep.as_bytes()).err().expect("refused").code(), "malformed_json");
+    }
+}
