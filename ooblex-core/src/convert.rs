@@ -8,7 +8,11 @@
 use crate::buffer::BufferPool;
 use crate::error::ImageError;
 use crate::image::{Image, Plane};
-use crate::pixel::{ColorMatrix, ColorRange, ColorSpace, PixelFormat, Rotation};
+use crate::pixel::{ColorMatrix, ColorRange, ColorSpace, PixelFormat};
+
+pub use self::rotate::rotate;
+
+mod rotate;
 
 const SHIFT: u32 = 16;
 const HALF: i32 = 1 << (SHIFT - 1);
@@ -385,48 +389,6 @@ pub fn reduce(image: &Image, factor: u8, pool: &BufferPool) -> Result<Image, Ima
                 }
                 let count = (rows.len() * (right - left)) as u32;
                 *to = ((sum + count / 2) / count) as u8;
-            }
-        }
-    }
-    Ok(out)
-}
-
-/// Turns `image` clockwise by `rotation`, after mirroring it left to right if `mirror`. Planes are turned one by
-/// one; NV12 becomes I420 on the way.
-///
-/// # Errors
-/// [`ImageError::DeviceMemory`].
-pub fn rotate(
-    image: &Image,
-    rotation: Rotation,
-    mirror: bool,
-    pool: &BufferPool,
-) -> Result<Image, ImageError> {
-    if image.format() == PixelFormat::Nv12 {
-        let planar = convert(image, PixelFormat::I420, image.color(), pool)?;
-        return rotate(&planar, rotation, mirror, pool);
-    }
-    if rotation == Rotation::None && !mirror {
-        return Ok(image.clone());
-    }
-    let turned = matches!(rotation, Rotation::Clockwise90 | Rotation::Clockwise270);
-    let (width, height) =
-        if turned { (image.height(), image.width()) } else { (image.width(), image.height()) };
-    let mut out = Image::alloc(image.format(), width, height, image.color(), pool)?;
-    let step = image.format().interleaved(0);
-    for index in 0..image.format().plane_count() {
-        let source = image.plane(index)?;
-        let (w, h) = (source.row_bytes() / step, source.row_count());
-        for (y, to) in out.plane_mut(index)?.rows_mut().enumerate() {
-            for (x, px) in to.chunks_exact_mut(step).enumerate() {
-                let (sx, sy) = match rotation {
-                    Rotation::None => (x, y),
-                    Rotation::Clockwise90 => (y, h - 1 - x),
-                    Rotation::Half => (w - 1 - x, h - 1 - y),
-                    Rotation::Clockwise270 => (w - 1 - y, x),
-                };
-                let sx = if mirror { w - 1 - sx } else { sx };
-                px.copy_from_slice(&source.row(sy)[sx * step..sx * step + step]);
             }
         }
     }

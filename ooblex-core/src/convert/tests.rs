@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::image::PlaneLayout;
+use crate::pixel::Rotation;
 
 const SPACES: [ColorSpace; 3] = [ColorSpace::JPEG, ColorSpace::BT601, ColorSpace::BT709];
 
