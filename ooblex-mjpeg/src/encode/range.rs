@@ -1,7 +1,10 @@
 //! From limited range and BT.709 to what JPEG carries, row by row.
 //!
 //! All of it is integer arithmetic on 16 bits with six fractional ones, written so that compilers turn the loops
-//! into SIMD code.
+//! into SIMD code; where the processor has AVX2, loops written for it do most of the work.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 
 use ooblex_core::ColorMatrix;
 
@@ -33,11 +36,27 @@ fn luma_steps(v: u8) -> u16 {
 
 /// Expands limited-range luma (16 to 235) to 0 to 255; what lies outside is clamped.
 pub(super) fn expand_luma(from: &[u8], to: &mut [u8]) {
+    #[cfg(target_arch = "x86_64")]
+    let done = avx2::expand_luma(from, to);
+    #[cfg(not(target_arch = "x86_64"))]
+    let done = 0;
+    portable_luma(&from[done..], &mut to[done..]);
+}
+
+fn portable_luma(from: &[u8], to: &mut [u8]) {
     scale(from, to, luma_steps, LUMA, |v| byte((v + HALF as u16) >> BITS));
 }
 
 /// Expands limited-range chroma (16 to 240) to the full range around 128; what lies outside is clamped.
 pub(super) fn expand_chroma(from: &[u8], to: &mut [u8]) {
+    #[cfg(target_arch = "x86_64")]
+    let done = avx2::expand_chroma(from, to);
+    #[cfg(not(target_arch = "x86_64"))]
+    let done = 0;
+    portable_chroma(&from[done..], &mut to[done..]);
+}
+
+fn portable_chroma(from: &[u8], to: &mut [u8]) {
     let finish = |v: u16| byte((v + HALF as u16).saturating_sub(CHROMA_BIAS) >> BITS);
     scale(from, to, |v| u16::from(v) << 8, CHROMA, finish);
 }
@@ -97,6 +116,15 @@ impl Matrix {
         to_v: &mut [u8],
         change: &mut [i16],
     ) {
+        #[cfg(target_arch = "x86_64")]
+        let done = avx2::chroma_row(self, [u, v], [&mut *to_u, &mut *to_v], change);
+        #[cfg(not(target_arch = "x86_64"))]
+        let done = 0;
+        let (to_u, to_v) = (&mut to_u[done..], &mut to_v[done..]);
+        self.portable_chroma(&u[done..], &v[done..], to_u, to_v, &mut change[2 * done..]);
+    }
+
+    fn portable_chroma(&self, u: &[u8], v: &[u8], to_u: &mut [u8], to_v: &mut [u8], change: &mut [i16]) {
         let mix = |k: [i32; 2], u: i32, v: i32| (k[0] * u + k[1] * v) >> 8;
         let clamp = |c: i32| ((c + HALF) >> BITS).clamp(-128, 127) + 128;
         let samples = u.iter().zip(v).zip(to_u.iter_mut().zip(to_v).zip(change.chunks_exact_mut(2)));
@@ -110,6 +138,14 @@ impl Matrix {
 
     /// New luma of one row.
     pub(super) fn luma_row(&self, from: &[u8], to: &mut [u8], change: &[i16]) {
+        #[cfg(target_arch = "x86_64")]
+        let done = avx2::luma_row(self.limited, from, to, change);
+        #[cfg(not(target_arch = "x86_64"))]
+        let done = 0;
+        self.portable_luma(&from[done..], &mut to[done..], &change[done..]);
+    }
+
+    fn portable_luma(&self, from: &[u8], to: &mut [u8], change: &[i16]) {
         let rows = from.iter().zip(to).zip(change);
         let finish = |y: i16, change: i16| ((y + change + HALF as i16) >> BITS).clamp(0, 255) as u8;
         if self.limited {
