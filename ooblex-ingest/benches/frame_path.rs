@@ -1,16 +1,27 @@
 //! What a picture costs on its way in, one thread. `cargo bench -p ooblex-ingest`.
 //!
-//! 720p pictures of about 150 kB, the size that a camera sends; compare ratios, not milliseconds.
+//! 720p pictures of about 150 kB, the size that a camera sends; compare ratios, not milliseconds. Live video needs clips,
+//! which `make_clips.sh FILE FOLDER` beside this file makes of any video; `OOBLEX_BENCH_CLIPS=FOLDER` says where they
+//! are. Times of live video are CPU times of the thread.
 #![allow(missing_docs, clippy::unwrap_used)]
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
-use ooblex_core::{BufferPool, ColorSpace, FrameSource, Image, PictureDecoder, PixelFormat, Want};
-use ooblex_ingest::decode::JpegDecoder;
+use ooblex_core::{
+    BufferPool, ColorSpace, FrameSource, Image, PictureDecoder, PixelFormat, Rotation, Want, convert,
+};
+use ooblex_ingest::decode::{self, Decoded, JpegDecoder, VideoCodec, VideoDecoder};
 use ooblex_ingest::file::{FileSource, Pace, Repeat};
 use ooblex_ingest::pattern::{self, TestPattern};
 use ooblex_ingest::picture::{self, PictureLimits};
+use ooblex_mjpeg::encode::jpeg_encoder;
 use turbojpeg::{Compressor, Subsamp};
+
+#[path = "../tests/decode/clips.rs"]
+#[allow(dead_code)]
+mod clips;
 
 /// The test picture, tiled to 720p.
 fn photograph() -> Image {
@@ -64,6 +75,99 @@ fn pictures(c: &mut Criterion) {
     }
 }
 
+/// CPU time of this thread so far.
+fn now() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
+}
+
+/// Measures CPU time.
+fn cpu(c: &mut Criterion, name: &str, mut routine: impl FnMut()) {
+    c.bench_function(name, |b| {
+        b.iter_custom(|iterations| {
+            let begun = now();
+            (0..iterations).for_each(|_| routine());
+            now() - begun
+        });
+    });
+}
+
+/// A clip that is decoded over and over.
+struct Endless {
+    units: Vec<Vec<u8>>,
+    next: usize,
+    decoder: Box<dyn VideoDecoder>,
+    out: Vec<Decoded>,
+}
+
+impl Endless {
+    fn open(name: &str, codec: VideoCodec) -> Option<Self> {
+        let folder = std::env::var_os("OOBLEX_BENCH_CLIPS")?;
+        let file = std::path::Path::new(&folder).join(name);
+        let units = match codec {
+            VideoCodec::H264 => clips::h264(&file).into_iter().map(|unit| unit.data).collect(),
+            _ => clips::ivf(&file).into_iter().map(|(_, frame)| frame).collect(),
+        };
+        let decoder = decode::open(codec, BufferPool::new(4)).unwrap();
+        Some(Self { units, next: 0, decoder, out: Vec::new() })
+    }
+
+    fn picture(&mut self) -> Image {
+        while self.out.is_empty() {
+            let unit = &self.units[self.next % self.units.len()];
+            self.decoder.decode(unit, self.next as i64, &mut self.out).unwrap();
+            self.next += 1;
+        }
+        self.out.remove(0).image
+    }
+}
+
+/// From an access unit to a JPEG: the parts, and the whole.
+fn live(c: &mut Criterion) {
+    let clips = [
+        ("H.264 constrained baseline", "baseline.mp4", VideoCodec::H264),
+        ("H.264 high", "high.mp4", VideoCodec::H264),
+        ("VP8", "vp8.ivf", VideoCodec::Vp8),
+        ("VP9", "vp9.ivf", VideoCodec::Vp9),
+    ];
+    let pool = BufferPool::new(4);
+    let mut encoder = jpeg_encoder().unwrap();
+    for (name, file, codec) in clips {
+        let Some(mut clip) = Endless::open(file, codec) else { continue };
+        cpu(c, &format!("live/{name}/decode"), || drop(clip.picture()));
+        for (matrix, color) in [("BT.601", ColorSpace::BT601), ("BT.709", ColorSpace::BT709)] {
+            cpu(c, &format!("live/{name}/decode and encode {matrix}"), || {
+                let mut image = clip.picture();
+                image.set_color(color);
+                encoder.encode(&image, 85).unwrap();
+            });
+        }
+    }
+    let Some(mut clip) = Endless::open("vp8.ivf", VideoCodec::Vp8) else { return };
+    let image = clip.picture();
+    let full = convert::convert(&image, PixelFormat::I420, ColorSpace::JPEG, &pool).unwrap();
+    cpu(c, "live/encode full range, the calibration", || drop(encoder.encode(&full, 85).unwrap()));
+    for (name, color) in [("BT.601", ColorSpace::BT601), ("BT.709", ColorSpace::BT709)] {
+        let mut image = image.clone();
+        image.set_color(color);
+        cpu(c, &format!("live/encode limited {name}"), || drop(encoder.encode(&image, 85).unwrap()));
+    }
+    cpu(c, "live/copy to pool memory", || {
+        let planes = [0, 1, 2].map(|n| image.plane(n).unwrap()).map(|p| (p.data(), p.stride()));
+        let (width, height) = (image.width(), image.height());
+        drop(Image::from_planes(PixelFormat::I420, width, height, image.color(), &planes, &pool).unwrap());
+    });
+    for (name, rotation, mirror) in [
+        ("a quarter", Rotation::Clockwise90, false),
+        ("a half", Rotation::Half, false),
+        ("mirrored", Rotation::None, true),
+    ] {
+        cpu(c, &format!("live/turn {name}"), || {
+            drop(convert::rotate(&image, rotation, mirror, &pool).unwrap());
+        });
+    }
+}
+
 fn sources(c: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let mut source = TestPattern::new(1280, 720, 30).unwrap().pace(Pace::AsFast);
@@ -88,6 +192,6 @@ criterion_group! {
         .warm_up_time(std::time::Duration::from_millis(300))
         .measurement_time(std::time::Duration::from_secs(1))
         .without_plots();
-    targets = pictures, sources
+    targets = pictures, sources, live
 }
 criterion_main!(benches);

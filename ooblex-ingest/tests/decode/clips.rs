@@ -1,16 +1,17 @@
 //! Reads the clips of the folder `data`, and what another decoder made of them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ooblex_core::Image;
 
-fn path(name: &str) -> PathBuf {
-    [env!("CARGO_MANIFEST_DIR"), "tests", "data", name].iter().collect()
+/// A file of the folder `data`; an absolute path stays as it is.
+fn path(name: impl AsRef<Path>) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
 }
 
 /// The frames of an IVF file: a header of 32 bytes, then for each frame its length (4 bytes), its time (8) and its
 /// data.
-pub(crate) fn ivf(name: &str) -> Vec<(i64, Vec<u8>)> {
+pub(crate) fn ivf(name: impl AsRef<Path>) -> Vec<(i64, Vec<u8>)> {
     let file = std::fs::read(path(name)).expect("a clip");
     let mut rest = file.strip_prefix(b"DKIF").expect("an IVF file").get(28..).expect("a whole header");
     let mut frames = Vec::new();
@@ -52,7 +53,7 @@ pub(crate) struct Unit {
 }
 
 /// The access units of an MP4 file in the order of decoding.
-pub(crate) fn h264(name: &str) -> Vec<Unit> {
+pub(crate) fn h264(name: impl AsRef<Path>) -> Vec<Unit> {
     use re_mp4::StsdBoxContent;
     let file = std::fs::read(path(name)).expect("a clip");
     let mp4 = re_mp4::Mp4::read_bytes(&file).expect("an MP4 file");

@@ -21,7 +21,7 @@ fn sums(name: &str) -> Vec<u32> {
 /// Units of a clip with key frames at 0 and 20, decoded after `damage` did something to them; which of them yielded the
 /// right picture, `None` for those that were refused.
 fn after(name: &str, damage: impl FnOnce(&mut Vec<Unit>)) -> Vec<Option<i64>> {
-    let mut units = clips::h264(&format!("{name}.mp4"));
+    let mut units = clips::h264(format!("{name}.mp4"));
     let reference = sums(&format!("{name}.crc"));
     let step = units[1].pts;
     assert_eq!(units.iter().filter(|u| u.key).map(|u| u.pts / step).collect::<Vec<_>>(), [0, 20], "{name}");
@@ -65,7 +65,7 @@ fn every_picture_is_what_another_decoder_made_of_it_in_the_order_of_showing() {
     for (name, held) in clips {
         let mut decoder = decode::open(VideoCodec::H264, BufferPool::new(4)).expect("opens");
         let mut out = Vec::new();
-        for (n, unit) in clips::h264(&format!("{name}.mp4")).iter().enumerate() {
+        for (n, unit) in clips::h264(format!("{name}.mp4")).iter().enumerate() {
             decoder.decode(&unit.data, unit.pts, &mut out).unwrap_or_else(|e| panic!("{name} {n}: {e}"));
             assert!(out.len() + held > n, "{name}: {} pictures of {}", out.len(), n + 1);
         }
@@ -85,7 +85,7 @@ fn cropped_sizes_and_colours_are_what_the_stream_says() {
         ("full_range", (160, 120), full),
     ];
     for (name, size, color) in expected {
-        let unit = clips::h264(&format!("{name}.mp4")).remove(0);
+        let unit = clips::h264(format!("{name}.mp4")).remove(0);
         let out = decode(&mut decoder(), &unit.data, 0).expect("decodes");
         assert_eq!((out[0].image.width(), out[0].image.height()), size, "{name}");
         assert_eq!(out[0].image.color(), color, "{name}");
@@ -98,7 +98,7 @@ fn the_size_and_the_profile_may_change_at_an_idr_picture() {
     let mut out = Vec::new();
     let names = ["pan", "h264_main", "h264_b", "pan", "h264_main"];
     for name in names {
-        for unit in clips::h264(&format!("{name}.mp4")).iter().take(10) {
+        for unit in clips::h264(format!("{name}.mp4")).iter().take(10) {
             decoder.decode(&unit.data, unit.pts, &mut out).unwrap_or_else(|e| panic!("{name}: {e}"));
         }
     }

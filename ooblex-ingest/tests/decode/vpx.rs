@@ -25,7 +25,7 @@ fn decode(decoder: &mut VpxDecoder, unit: &[u8], pts: i64) -> Result<Vec<Decoded
 fn every_picture_is_what_another_decoder_made_of_it() {
     for (name, codec, size) in CLIPS {
         let mut decoder = decode::open(codec, BufferPool::new(4)).expect("opens");
-        let frames = clips::ivf(&format!("{name}.ivf"));
+        let frames = clips::ivf(format!("{name}.ivf"));
         let mut out = Vec::new();
         for (pts, frame) in &frames {
             decoder.decode(frame, *pts, &mut out).expect("decodes");
@@ -47,11 +47,11 @@ fn pictures_say_which_colours_they_mean() {
     let full = ColorSpace { range: ColorRange::Full, matrix: ColorMatrix::Bt601 };
     let expected = [ColorSpace::BT601, ColorSpace::BT601, ColorSpace::BT709, full];
     for ((name, codec, _), color) in CLIPS.into_iter().zip(expected) {
-        let (pts, key) = clips::ivf(&format!("{name}.ivf")).remove(0);
+        let (pts, key) = clips::ivf(format!("{name}.ivf")).remove(0);
         let mut decoder = decoder(codec);
         let mut out = decode(&mut decoder, &key, pts).expect("decodes");
         if out.is_empty() {
-            let (pts, second) = clips::ivf(&format!("{name}.ivf")).remove(1);
+            let (pts, second) = clips::ivf(format!("{name}.ivf")).remove(1);
             out = decode(&mut decoder, &second, pts).expect("decodes");
         }
         assert_eq!(out[0].image.color(), color, "{name}");
@@ -66,7 +66,7 @@ fn the_size_may_change_at_a_key_frame() {
         let mut decoder = decoder(codec);
         let mut sizes = Vec::new();
         for name in [first, second, first] {
-            for (pts, frame) in clips::ivf(&format!("{name}.ivf")).iter().take(10) {
+            for (pts, frame) in clips::ivf(format!("{name}.ivf")).iter().take(10) {
                 let out = decode(&mut decoder, frame, *pts).expect("decodes");
                 sizes.extend(out.iter().map(|d| d.image.width()));
             }
@@ -80,7 +80,7 @@ fn the_size_may_change_at_a_key_frame() {
 fn nothing_is_shown_from_a_stream_that_was_entered_late() {
     for (name, codec, _) in CLIPS {
         let mut decoder = decoder(codec);
-        for (pts, frame) in &clips::ivf(&format!("{name}.ivf"))[1..10] {
+        for (pts, frame) in &clips::ivf(format!("{name}.ivf"))[1..10] {
             let result = decode(&mut decoder, frame, *pts);
             assert!(matches!(result, Err(VideoError::Corrupt(_))), "{name} {pts}: {result:?}");
         }
@@ -93,7 +93,7 @@ fn after_damage_nothing_is_shown_up_to_the_next_key_frame() {
     for (name, codec, _) in [CLIPS[0], CLIPS[2]] {
         let reference = clips::reference(&format!("{name}.crc"));
         let mut decoder = decoder(codec);
-        for (n, (pts, frame)) in clips::ivf(&format!("{name}.ivf")).into_iter().enumerate() {
+        for (n, (pts, frame)) in clips::ivf(format!("{name}.ivf")).into_iter().enumerate() {
             // The fifth frame has lost its second half.
             let data = if n == 4 { &frame[..frame.len() / 2] } else { &frame[..] };
             match decode(&mut decoder, data, pts) {
@@ -113,7 +113,7 @@ fn after_damage_nothing_is_shown_up_to_the_next_key_frame() {
 #[test]
 fn what_cannot_be_shown_right_is_refused_by_name() {
     for (name, what) in [("vp9_444", "profile 1"), ("vp9_10bit", "profile 2")] {
-        let (pts, key) = clips::ivf(&format!("{name}.ivf")).remove(0);
+        let (pts, key) = clips::ivf(format!("{name}.ivf")).remove(0);
         match decode(&mut decoder(VideoCodec::Vp9), &key, pts) {
             Err(VideoError::Unsupported(text)) => assert!(text.contains(what), "{text}"),
             other => panic!("{name}: {other:?}"),
