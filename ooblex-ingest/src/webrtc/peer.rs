@@ -47,11 +47,12 @@ pub(super) enum Link {
     Over,
 }
 
-/// A peer connection. Must be closed by [`Peer::close`]: dropping it leaves its task running.
+/// A peer connection. It is closed by [`Peer::close`]; dropping it, as a panic does, closes it later.
 pub(super) struct Peer {
     connection: Arc<dyn PeerConnection>,
     gathered: watch::Receiver<bool>,
     errors: Arc<Mutex<Vec<String>>>,
+    closed: bool,
     /// Ports and relays of the session, which live as long as it.
     _network: Arc<dyn std::any::Any + Send + Sync>,
 }
@@ -155,6 +156,7 @@ impl Peer {
             connection: Arc::new(connection),
             gathered: has_gathered,
             errors,
+            closed: false,
             _network: Arc::new(runtime),
         };
         Ok((peer, Events { link: links, tracks, channels }))
@@ -220,9 +222,26 @@ impl Peer {
     }
 
     /// Ends the connection and returns what it holds.
-    pub(super) async fn close(self) {
-        if let Err(error) = self.connection.close().await {
-            tracing::debug!(%error, "a connection was closed badly");
+    pub(super) async fn close(mut self) {
+        self.closed = true;
+        close(self.connection.as_ref()).await;
+    }
+}
+
+async fn close(connection: &dyn PeerConnection) {
+    if let Err(error) = connection.close().await {
+        tracing::debug!(%error, "a connection was closed badly");
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // A connection that is only dropped leaves its task and its sockets behind.
+        if !self.closed
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let connection = self.connection.clone();
+            runtime.spawn(async move { close(connection.as_ref()).await });
         }
     }
 }
