@@ -6,4 +6,6 @@
 //! | `custom_binary` | the same with a processor from another crate (`custom-model/`) |
 //! | `custom_source` | a source of your own, watched as MJPEG |
 //! | `custom_sink` | a sink of your own behind a chain of effects |
+//! | `webrtc_source` | one browser's camera by WebRTC as the source of your own pipeline |
+//! | `webrtc_hub` | WebRTC publishers into a hub, out as MJPEG, in your own axum application |
 //! | `embed_mjpeg` | the MJPEG routes inside your own axum application |

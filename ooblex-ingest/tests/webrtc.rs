@@ -19,7 +19,7 @@ use ooblex_ingest::ice::IceServers;
 use ooblex_ingest::pattern;
 use ooblex_ingest::webrtc::{
     CandidateKind, Fragment, IceCredentials, PublishError, PublishRequest, Published, PublisherId,
-    SessionError, SessionState, TrickledCandidate, WebRtc, WebRtcConfig,
+    SessionError, SessionState, TrickledCandidate, WebRtc, WebRtcConfig, WebRtcSource,
 };
 use ooblex_ingest::whip::StreamControl;
 use publisher::{Codec, Pattern, Publisher, SOON};
@@ -529,4 +529,39 @@ async fn publishers_with_rsa_certificates_connect() {
     publisher.connected().await;
     send(&mut publisher, &mut Pattern::new(320, 240), &sinks, "cam", 2).await;
     webrtc.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_source_yields_frames_until_its_publisher_goes() {
+    use ooblex_core::FrameSource as _;
+    let mut publisher = Publisher::new(Codec::H264).await;
+    let offer = publisher.offer().await;
+    let (mut source, answer) = WebRtcSource::answer(&offer, &config(), &[]).await.expect("answered");
+    publisher.accept(&answer).await;
+    publisher.connected().await;
+    let mut pattern = Pattern::new(320, 240);
+    for n in 1..=5 {
+        publisher.send(&pattern.unit()).await;
+        let frame =
+            tokio::time::timeout(SOON, source.next_frame()).await.expect("in time").expect("no error");
+        let image = frame.expect("a frame").image.pixels().expect("pixels").clone();
+        assert_eq!(pattern::read(&image.plane(0).expect("plane")).expect("a mark").counter, n);
+    }
+    assert_eq!(source.info().state, SessionState::Live);
+    publisher.close().await;
+    let end = tokio::time::timeout(SOON, source.next_frame()).await.expect("in time").expect("no error");
+    assert!(end.is_none());
+    assert_eq!(source.info().state, SessionState::Ended);
+
+    let refused = WebRtcSource::answer("nonsense", &config(), &[]).await.err().expect("refused");
+    assert_eq!(Problem::from(refused).status(), 400);
+    // Dropping a source ends its connection.
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let mut publisher = Publisher::new(Codec::H264).await;
+    let offer = publisher.offer().await;
+    let before = tasks();
+    let (source, _) = WebRtcSource::answer(&offer, &config(), &[]).await.expect("answered");
+    assert!(tasks() > before);
+    drop(source);
+    until("the end", || tasks() == before).await;
 }

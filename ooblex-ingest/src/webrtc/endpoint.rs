@@ -169,21 +169,8 @@ impl WebRtc {
         let id = SessionId::random().ok_or_else(|| PublishError::Network("no random numbers".to_owned()))?;
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let place = self.reserve(id, &request, commands, started)?;
-        let network = self.0.network.open(&self.0.ice.current());
-        let network = network.map_err(|error| PublishError::Network(error.to_string()))?;
-        let (peer, events) = Peer::open(&offer, network, &self.0.config.network).await?;
-        let refused = |why: String| OfferError::Unsupported(format!("the offer cannot be answered: {why}"));
-        let answered = match peer.answer(&offer, self.0.config.gather_timeout).await {
-            Ok(text) => Answer::new(text).ok_or_else(|| refused("no ICE credentials".to_owned())),
-            Err(error) => Err(refused(error.to_string())),
-        };
-        let answer = match answered {
-            Ok(answer) => answer,
-            Err(error) => {
-                peer.close().await;
-                return Err(error.into());
-            }
-        };
+        let Inner { network, ice, config, .. } = self.0.as_ref();
+        let (peer, events, answer) = Peer::negotiate(&offer, network, &ice.current(), config).await?;
         let published = Published { id, answer: answer.text.clone(), etag: answer.etag.clone() };
         tracing::info!(
             stream = %request.stream,

@@ -19,6 +19,7 @@ mod report;
 mod reports;
 mod session;
 mod socket;
+mod source;
 mod table;
 mod task;
 mod units;
@@ -33,6 +34,8 @@ pub use self::session::{
     PublisherId, Restarted, SessionCounters, SessionId, SessionIdError, SessionInfo, SessionState,
     TrickledCandidate,
 };
+
+pub use self::source::WebRtcSource;
 
 /// What feeds the streams of WebRTC publishers, as [`Stream::kind`](ooblex_core::hub::Stream::kind) tells.
 pub const KIND: &str = "webrtc";

@@ -16,9 +16,11 @@ use webrtc::peer_connection::{
     SettingEngineBuilder,
 };
 
-use super::network::OpenedNetwork;
+use super::answer::Answer;
+use super::network::{Network, OpenedNetwork};
 use super::offer::Offer;
-use super::{NetworkConfig, PublishError, codec};
+use super::{NetworkConfig, OfferError, PublishError, WebRtcConfig, codec};
+use crate::ice::IceServer;
 
 /// Checks are this far apart: with the implementation's 200 ms it takes 207 ms to connect on loopback, so 31 ms.
 const CHECK_INTERVAL: Duration = Duration::from_millis(20);
@@ -111,11 +113,35 @@ impl PeerConnectionEventHandler for Handler {
 }
 
 impl Peer {
-    /// A connection for `offer`; nothing is sent yet.
+    /// Answers `offer` with a new connection.
     ///
     /// # Errors
-    /// [`PublishError::Network`] if no socket can be opened, [`PublishError::Offer`] never.
-    pub(super) async fn open(
+    /// [`PublishError::Network`] if no socket can be opened, [`PublishError::Offer`] if the implementation beneath
+    /// cannot answer.
+    pub(super) async fn negotiate(
+        offer: &Offer,
+        network: &Network,
+        servers: &[IceServer],
+        config: &WebRtcConfig,
+    ) -> Result<(Self, Events, Answer), PublishError> {
+        let opened = network.open(servers).map_err(|error| PublishError::Network(error.to_string()))?;
+        let (peer, events) = Self::open(offer, opened, &config.network).await?;
+        let refused = |why: String| OfferError::Unsupported(format!("the offer cannot be answered: {why}"));
+        let answered = match peer.answer(offer, config.gather_timeout).await {
+            Ok(text) => Answer::new(text).ok_or_else(|| refused("no ICE credentials".to_owned())),
+            Err(error) => Err(refused(error.to_string())),
+        };
+        match answered {
+            Ok(answer) => Ok((peer, events, answer)),
+            Err(error) => {
+                peer.close().await;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// A connection for `offer`; nothing is sent yet.
+    async fn open(
         offer: &Offer,
         network: OpenedNetwork,
         config: &NetworkConfig,

@@ -311,7 +311,7 @@ impl<O: Output> Running<O> {
             Some(Command::Restart { fragment, reply }) => {
                 let _ = reply.send(self.restart(fragment).await);
             }
-            None => return Err(Over::because("the endpoint is gone")),
+            None => return Err(Over::because("nobody holds it any more")),
         }
         Ok(())
     }
