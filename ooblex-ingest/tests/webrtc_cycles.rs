@@ -3,6 +3,7 @@
 //!
 //! `OOBLEX_CYCLES=1000` runs as many cycles; the heap in use after the last is compared with that after the 50th.
 #![cfg(all(feature = "whip", feature = "h264", target_os = "linux", target_env = "gnu"))]
+#![allow(clippy::print_stdout, reason = "what was measured")]
 
 #[allow(dead_code, reason = "shared by other tests")]
 mod publisher;
