@@ -96,6 +96,13 @@ impl IceServer {
         Ok(self)
     }
 
+    /// When its credentials end, in seconds since 1970, if the user name begins with that, as time-limited ones do.
+    pub(crate) fn expiry(&self) -> Option<u64> {
+        let digits = self.username.as_deref()?.split(':').next().unwrap_or_default();
+        // Ten digits since 2001 and until 2286; fewer are somebody's name.
+        (digits.len() == 10).then(|| digits.parse().ok()).flatten()
+    }
+
     /// The URLs, taken apart.
     ///
     /// # Errors

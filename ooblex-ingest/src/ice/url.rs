@@ -75,6 +75,9 @@ pub enum IceUrlError {
         /// The scheme.
         scheme: &'static str,
     },
+    /// TURN over DTLS, which is not supported.
+    #[error("turns: over UDP (DTLS) is not supported; leave out `?transport=udp` for TLS over TCP")]
+    Dtls,
     /// A query that has no meaning here.
     #[error("{scheme}: URLs take no query but `?transport=udp` or `?transport=tcp`{extra}")]
     Query {
@@ -127,12 +130,7 @@ impl FromStr for IceUrl {
             (None, false) | (Some("transport=udp"), false) => IceTransport::Udp,
             (None | Some("transport=tcp"), true) => IceTransport::Tls,
             (Some("transport=tcp"), false) if turn => IceTransport::Tcp,
-            (Some("transport=udp"), true) => {
-                return Err(IceUrlError::Query {
-                    scheme,
-                    extra: "; DTLS (`transport=udp`) is not supported",
-                });
-            }
+            (Some("transport=udp"), true) if turn => return Err(IceUrlError::Dtls),
             (_, _) if !turn => {
                 return Err(IceUrlError::Query { scheme, extra: ", and STUN only the former" });
             }
@@ -236,8 +234,9 @@ mod tests {
             assert_eq!(error, wanted, "{text}");
             assert!(!error.to_string().contains("secret"), "{error}");
         }
+        assert_eq!("turns:t?transport=udp".parse::<IceUrl>(), Err(IceUrlError::Dtls));
         for text in
-            ["turn:t?transport=sctp", "stun:s?transport=tcp", "turns:t?transport=udp", "turn:t?x=secret"]
+            ["turn:t?transport=sctp", "stun:s?transport=tcp", "stuns:t?transport=udp", "turn:t?x=secret"]
         {
             let error = text.parse::<IceUrl>().expect_err(text);
             assert!(matches!(error, IceUrlError::Query { .. }), "{text}: {error:?}");

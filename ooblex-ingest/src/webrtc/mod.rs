@@ -34,6 +34,7 @@ pub use self::session::{
     PublisherId, Restarted, SessionCounters, SessionId, SessionIdError, SessionInfo, SessionState,
     TrickledCandidate,
 };
+pub use self::socket::HeldBack;
 
 pub use self::source::WebRtcSource;
 

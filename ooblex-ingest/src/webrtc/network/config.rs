@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
+use crate::ice::Trust;
+
 /// What to do with candidates at addresses of private networks and of this machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -30,4 +32,6 @@ pub struct NetworkConfig {
     pub loopback: bool,
     /// Candidates at private addresses.
     pub private: PrivateAddresses,
+    /// Whose certificates TURN servers over TLS may show.
+    pub trust: Trust,
 }
