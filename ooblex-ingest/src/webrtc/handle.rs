@@ -9,10 +9,11 @@ use ooblex_core::StreamId;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    CandidatePath, FailedPath, Fragment, PublisherId, Restarted, SessionCounters, SessionError, SessionInfo,
-    SessionState,
+    CandidatePath, FailedPath, Fragment, HeldBack, PublisherId, Restarted, SessionCounters, SessionError,
+    SessionInfo, SessionState,
 };
 use crate::decode::VideoCodec;
+use crate::ice::ServerReport;
 
 /// Something that a session is told. Every one is answered unless the session ends first.
 pub(super) enum Command {
@@ -79,6 +80,8 @@ pub(super) struct Status {
     pub(super) failed: Vec<FailedPath>,
     pub(super) problem: Option<String>,
     pub(super) gathering: Vec<String>,
+    pub(super) servers: Vec<ServerReport>,
+    pub(super) held_back: HeldBack,
     pub(super) packets: u64,
     pub(super) packets_lost: u64,
     pub(super) packets_dropped: u64,
@@ -188,6 +191,8 @@ impl Shared {
             failed: status.failed,
             problem: status.problem,
             gathering: status.gathering,
+            servers: status.servers,
+            held_back: status.held_back,
             counters,
         }
     }

@@ -19,6 +19,7 @@ use webrtc::peer_connection::{
 use super::answer::Answer;
 use super::network::{Network, OpenedNetwork};
 use super::offer::Offer;
+use super::socket::Session as NetworkSession;
 use super::{NetworkConfig, OfferError, PublishError, WebRtcConfig, codec};
 use crate::ice::IceServer;
 
@@ -56,7 +57,7 @@ pub(super) struct Peer {
     errors: Arc<Mutex<Vec<String>>>,
     closed: bool,
     /// Ports and relays of the session, which live as long as it.
-    _network: Arc<dyn std::any::Any + Send + Sync>,
+    network: Arc<NetworkSession>,
 }
 
 /// What a peer connection tells.
@@ -165,14 +166,14 @@ impl Peer {
             .with_discard_local_candidates_during_ice_restart(false)
             .build();
         let (engine, interceptors) = codec::engine(offer).map_err(refused)?;
-        let OpenedNetwork { runtime, udp_addrs, servers, .. } = network;
+        let OpenedNetwork { runtime, udp_addrs, servers, session } = network;
         let connection = PeerConnectionBuilder::new()
             .with_configuration(RTCConfigurationBuilder::new().with_ice_servers(servers).build())
             .with_media_engine(engine)
             .with_interceptor_registry(interceptors)
             .with_setting_engine(settings)
             .with_handler(Arc::new(handler))
-            .with_runtime(runtime.clone())
+            .with_runtime(runtime)
             .with_udp_addrs(udp_addrs)
             .with_data_channel_send_buffer_limit(4 * MAX_MESSAGE)
             .build()
@@ -183,7 +184,7 @@ impl Peer {
             gathered: has_gathered,
             errors,
             closed: false,
-            _network: Arc::new(runtime),
+            network: session,
         };
         Ok((peer, Events { link: links, tracks, channels }))
     }
@@ -235,6 +236,11 @@ impl Peer {
             }
         }
         false
+    }
+
+    /// Its sockets and servers.
+    pub(super) fn network(&self) -> &NetworkSession {
+        &self.network
     }
 
     /// Candidates and pairs as they are now.

@@ -4,6 +4,7 @@
 //! are known, not how many checks each got.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use rtc::peer_connection::transport::RTCIceCandidateType;
@@ -11,12 +12,16 @@ use rtc::statistics::report::{RTCStatsReport, RTCStatsReportEntry};
 use rtc::statistics::stats::ice_candidate_pair::RTCIceCandidatePairStats;
 
 use super::{CandidateKind, CandidatePath, FailedPath};
+use crate::ice::IceTransport;
 
-/// The pair that carries the session, and the others by kind.
-pub(super) fn paths(report: &RTCStatsReport) -> (Option<CandidatePath>, Vec<FailedPath>) {
+/// The pair that carries the session, and the others by kind. `relay` tells how a relay is reached by its address.
+pub(super) fn paths(
+    report: &RTCStatsReport,
+    relay: impl Fn(SocketAddr) -> Option<IceTransport>,
+) -> (Option<CandidatePath>, Vec<FailedPath>) {
     // A pair that was replaced stays listed; the present one got the newest packet.
     let newest = report.candidate_pairs().max_by_key(|pair| pair.last_packet_received_timestamp);
-    let path = newest.and_then(|pair| path(report, pair));
+    let path = newest.and_then(|pair| path(report, pair, relay));
     let (mut local, mut remote) = (BTreeMap::new(), BTreeMap::new());
     for entry in report.iter() {
         let (side, candidate) = match entry {
@@ -33,9 +38,19 @@ pub(super) fn paths(report: &RTCStatsReport) -> (Option<CandidatePath>, Vec<Fail
     (path.clone(), others(pairs, path.as_ref()))
 }
 
-fn path(report: &RTCStatsReport, pair: &RTCIceCandidatePairStats) -> Option<CandidatePath> {
+fn path(
+    report: &RTCStatsReport,
+    pair: &RTCIceCandidatePairStats,
+    relay: impl Fn(SocketAddr) -> Option<IceTransport>,
+) -> Option<CandidatePath> {
+    let mut protocol = IceTransport::Udp;
     let local = match report.get(&format!("RTCLocalIceCandidate_{}", pair.local_candidate_id)) {
-        Some(RTCStatsReportEntry::LocalCandidate(candidate)) => kind(candidate.candidate_type)?,
+        Some(RTCStatsReportEntry::LocalCandidate(candidate)) => {
+            let ip = candidate.address.as_deref().and_then(|ip| ip.parse().ok());
+            let relayed = ip.and_then(|ip| relay(SocketAddr::new(ip, candidate.port)));
+            protocol = relayed.unwrap_or(protocol);
+            kind(candidate.candidate_type)?
+        }
         // Ours, but found by a check rather than gathered.
         _ => CandidateKind::PeerReflexive,
     };
@@ -46,7 +61,7 @@ fn path(report: &RTCStatsReport, pair: &RTCIceCandidatePairStats) -> Option<Cand
     };
     let round_trip = Some(pair.current_round_trip_time).filter(|seconds| *seconds > 0.0);
     let round_trip = round_trip.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    Some(CandidatePath { local, remote, protocol: "udp", round_trip })
+    Some(CandidatePath { local, remote, protocol: protocol.as_str(), round_trip })
 }
 
 /// What became of pairs of kinds (with how many candidates there are of each) other than `path`.

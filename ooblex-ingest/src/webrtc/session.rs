@@ -11,7 +11,9 @@ use ooblex_core::StreamId;
 use ring::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
 use ring::rand::{SecureRandom, SystemRandom};
 
+use super::HeldBack;
 use crate::decode::VideoCodec;
+use crate::ice::ServerReport;
 
 /// Bytes of a session's name: 192 bits, far beyond guessing.
 const ID_BYTES: usize = 24;
@@ -316,6 +318,10 @@ pub struct SessionInfo {
     pub failed: Vec<FailedPath>,
     /// What STUN and TURN servers complained about, for people.
     pub gathering: Vec<String>,
+    /// What was tried with each STUN and TURN server, in the server's words where it refused.
+    pub servers: Vec<ServerReport>,
+    /// Packets to addresses that the publisher named which were not sent, and why.
+    pub held_back: HeldBack,
     /// What keeps its video from being shown, for people.
     pub problem: Option<String>,
     /// Counters.

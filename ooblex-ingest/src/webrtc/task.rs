@@ -369,7 +369,9 @@ impl<O: Output> Running<O> {
     /// Renews what is reported about the session.
     async fn report(&mut self) {
         let stats = self.session.peer.stats(Instant::now()).await;
-        let (path, failed) = report::paths(&stats);
+        let network = self.session.peer.network();
+        let (path, failed) = report::paths(&stats, |relayed| network.relay_transport(relayed));
+        let (servers, held_back) = (network.report(), network.held_back());
         let errors = self.session.peer.gathering_errors();
         let discarded = stats.inbound_rtp_streams().map(|stream| stream.packets_discarded).sum();
         let counts = self.video.counts();
@@ -377,6 +379,7 @@ impl<O: Output> Running<O> {
         status.path = path.or(status.path.take());
         status.failed = failed;
         status.gathering = errors;
+        (status.servers, status.held_back) = (servers, held_back);
         status.codec = self.video.codec().or(status.codec);
         status.packets = counts.packets;
         status.packets_lost = counts.lost;

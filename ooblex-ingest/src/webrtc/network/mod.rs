@@ -25,6 +25,7 @@ use crate::ice::dns::Resolver;
 /// Why a session has no network.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(clippy::enum_variant_names, reason = "each says what there is not")]
 pub(crate) enum NetworkError {
     /// No port of the range is free on any address.
     #[error("all UDP ports from {} to {} are in use; allow more by `udp_ports`", .0.start(), .0.end())]

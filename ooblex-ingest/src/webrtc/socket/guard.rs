@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::address::{Reach, Refused};
+use super::address::Reach;
 use crate::ice::stun::{Class, Message, Method, TransactionId};
 
 /// Checks that an address gets at once before it has answered: ICE sends one every 20 ms while it connects.
@@ -144,14 +144,11 @@ impl Guard {
         }
     }
 
-    /// Whether an address may be asked for at all, as a TURN server is asked to permit it.
-    pub(crate) fn reach(&self, to: SocketAddr) -> Result<(), Refused> {
-        self.reach.check(to.ip())
-    }
-
-    /// Counts a packet that was refused elsewhere by [`Guard::reach`].
-    pub(crate) fn count_refused(&mut self) {
-        self.held_back.refused += 1;
+    /// Whether a TURN server may be asked to send there; counts if not.
+    pub(crate) fn permits(&mut self, to: SocketAddr) -> bool {
+        let allowed = self.reach.check(to.ip()).is_ok();
+        self.held_back.refused += u64::from(!allowed);
+        allowed
     }
 
     pub(crate) fn held_back(&self) -> HeldBack {

@@ -109,7 +109,7 @@ impl Link {
     pub(crate) fn outbound(
         &mut self,
         packet: &[u8],
-        permitted: impl Fn(SocketAddr) -> bool,
+        permitted: impl FnMut(SocketAddr) -> bool,
         now: Instant,
     ) -> Outbound {
         let ended = matches!(self.state, ServerState::Failed | ServerState::Unused);

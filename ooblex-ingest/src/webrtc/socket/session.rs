@@ -1,6 +1,7 @@
 //! What the sockets of one session share: servers, limits, reports.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -112,7 +113,8 @@ impl Session {
                 if let Some((owner, stream)) = state.streams.get(&index)
                     && owner == socket
                 {
-                    report.dropped += stream.dropped();
+                    let socket = state.sockets.get(*socket).and_then(Option::as_ref);
+                    report.dropped = stream.dropped() + socket.map_or(0, |socket| socket.inbox.dropped());
                 }
                 report
             });
@@ -126,11 +128,6 @@ impl Session {
     /// Packets that were held back, and why.
     pub(crate) fn held_back(&self) -> HeldBack {
         self.lock().guard.held_back()
-    }
-
-    /// Packets from TURN connections that the session was too busy to take.
-    pub(crate) fn overrun(&self) -> u64 {
-        self.lock().sockets.iter().flatten().map(|socket| socket.inbox.dropped()).sum()
     }
 
     /// How the TURN server is reached that relays this address.
@@ -201,14 +198,18 @@ impl Session {
         }
         let key = (socket.index, server);
         let mut state = self.lock();
-        if !state.links.contains_key(&key) {
-            state.links.insert(key, Link::new(entry.url.clone(), entry.expires));
+        let mut first = false;
+        state.links.entry(key).or_insert_with(|| {
+            first = true;
+            Link::new(entry.url.clone(), entry.expires)
+        });
+        if first {
             self.begin(&mut state, socket, server);
         }
         let State { guard, links, .. } = &mut *state;
         // Invariant: inserted above, and removed only with its socket, which the caller holds.
         let Some(link) = links.get_mut(&key) else { return Poll::Ready(()) };
-        let permitted = |peer| guard.reach(peer).is_ok();
+        let permitted = |peer| guard.permits(peer);
         let outbound = link.outbound(packet, permitted, Instant::now());
         match outbound {
             Outbound::Reply(reply) => {
@@ -260,13 +261,12 @@ impl Session {
                     }
                 }),
             }
-        } else if state.streams.contains_key(&server) {
+        } else if let Entry::Vacant(place) = state.streams.entry(server) {
+            place.insert((socket.index, self.connect(socket, server)));
+        } else {
             // One connection is enough for all sockets.
             self.leave(state, socket, server);
             return;
-        } else {
-            let sender = self.connect(socket, server);
-            state.streams.insert(server, (socket.index, sender));
         }
         let patience = match url.transport() {
             _ if self.network.health.is_silent(url, Instant::now()) => GIVE_UP_SILENT,
