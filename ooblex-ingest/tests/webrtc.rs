@@ -522,12 +522,16 @@ async fn publishers_with_rsa_certificates_connect() {
         RTCCertificate::from_pkcs8(provider.crypto(), scheme, chain, &key.serialize_der(), expires)
             .expect("usable");
     let (webrtc, sinks) = endpoint(config());
-    let mut publisher = Publisher::with_certificate(Codec::H264, Some(certificate)).await;
-    let offer = publisher.offer().await;
-    let published = webrtc.publish(&offer, request("cam", "me")).await.expect("published");
-    publisher.accept(&published.answer).await;
-    publisher.connected().await;
-    send(&mut publisher, &mut Pattern::new(320, 240), &sinks, "cam", 2).await;
+    // On either side of the DTLS handshake: most publishers leave the choice to us, some insist on beginning.
+    for (stream, offered, answered) in [("server", "actpass", "active"), ("client", "active", "passive")] {
+        let mut publisher = Publisher::with_certificate(Codec::H264, Some(certificate.clone())).await;
+        let offer = publisher.offer().await.replace("a=setup:actpass", &format!("a=setup:{offered}"));
+        let published = webrtc.publish(&offer, request(stream, stream)).await.expect("published");
+        assert!(published.answer.contains(&format!("a=setup:{answered}\r\n")), "{}", published.answer);
+        publisher.accept(&published.answer).await;
+        publisher.connected().await;
+        send(&mut publisher, &mut Pattern::new(320, 240), &sinks, stream, 2).await;
+    }
     webrtc.shutdown().await;
 }
 

@@ -76,23 +76,35 @@ async fn settled(start: Held) -> Held {
     }
 }
 
-async fn cycle(webrtc: &WebRtc, sinks: &Sinks, tell: bool) {
+/// One session; how long after the offer it was answered, connected, and showed a picture.
+async fn cycle(webrtc: &WebRtc, sinks: &Sinks, tell: bool) -> [Duration; 3] {
     let request =
         PublishRequest { stream: StreamId::default(), publisher: PublisherId::of_key(b"me"), address: None };
     let mut publisher = Publisher::new(Codec::H264).await;
     let offer = publisher.offer().await;
+    let mut pattern = Pattern::new(320, 240);
+    let first = pattern.unit();
+    let asked = Instant::now();
     let published = webrtc.publish(&offer, request).await.expect("published");
+    let answered = asked.elapsed();
     publisher.accept(&published.answer).await;
     publisher.connected().await;
-    let mut pattern = Pattern::new(320, 240);
+    let connected = asked.elapsed();
+    publisher.send(&first).await;
     let seen = || sinks.0.lock().expect("lock").as_ref().map_or(0, |sink| sink.frames().len());
     let before = Instant::now();
+    let mut sent = Instant::now();
     while seen() == 0 {
         assert!(before.elapsed() < SOON, "no picture came");
-        pattern.force_keyframe();
-        publisher.send(&pattern.unit()).await;
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        // Our side may have been connected a little later, and the first one lost.
+        if sent.elapsed() > Duration::from_millis(50) {
+            sent = Instant::now();
+            pattern.force_keyframe();
+            publisher.send(&pattern.unit()).await;
+        }
     }
+    let shown = asked.elapsed();
     // Half of them say goodbye over HTTP, half just close.
     if tell {
         assert!(webrtc.close(&published.id).await);
@@ -105,6 +117,7 @@ async fn cycle(webrtc: &WebRtc, sinks: &Sinks, tell: bool) {
         }
     }
     *sinks.0.lock().expect("lock") = None;
+    [answered, connected, shown]
 }
 
 #[tokio::test]
@@ -121,8 +134,9 @@ async fn sessions_leave_nothing_behind() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     let (start, begun) = (held(), Instant::now());
     let (mut after_first, first) = (0, 50.min(cycles / 2));
+    let mut times = Vec::new();
     for n in 1..=cycles {
-        cycle(&webrtc, &sinks, n % 2 == 0).await;
+        times.push(cycle(&webrtc, &sinks, n % 2 == 0).await);
         if n == first {
             assert_eq!(settled(start).await, start, "after {n} cycles");
             after_first = heap();
@@ -131,6 +145,11 @@ async fn sessions_leave_nothing_behind() {
     assert_eq!(settled(start).await, start, "after {cycles} cycles");
     let grown = heap() as i64 - after_first as i64;
     println!("{cycles} cycles in {:?}: heap grew by {grown} bytes since the {first}th", begun.elapsed());
+    for (place, what) in ["answered", "connected", "first picture"].iter().enumerate() {
+        let mut all: Vec<_> = times.iter().map(|times| times[place]).collect();
+        all.sort_unstable();
+        println!("{what} after {:?} (median), {:?} (worst)", all[all.len() / 2], all[all.len() - 1]);
+    }
     assert!(grown < 1 << 20, "the heap in use grew by {grown} bytes");
 
     // Offers that are refused, by us or by the implementation beneath, leave nothing either.

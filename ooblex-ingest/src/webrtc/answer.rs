@@ -15,9 +15,12 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// `None` if `text` has no ICE credentials.
-    pub(super) fn new(text: String) -> Option<Self> {
+    /// `None` if `text` is no answer to `offer`: it has no ICE credentials, or lacks or refuses one of the sections.
+    pub(super) fn new(offer: &str, text: String) -> Option<Self> {
         let text = without_repeats(&text);
+        if !answers_all(offer, &text) {
+            return None;
+        }
         let find = |name| text.lines().find_map(|line| line.strip_prefix(name)).map(|v| v.trim().to_owned());
         let credentials = IceCredentials { ufrag: find("a=ice-ufrag:")?, pwd: find("a=ice-pwd:")? };
         let hash = digest(&SHA256, format!("{} {}", credentials.ufrag, credentials.pwd).as_bytes());
@@ -43,6 +46,20 @@ impl Answer {
     }
 }
 
+/// Whether every section of the offer has its own in the answer, of the same kind, and is not refused by port 0.
+fn answers_all(offer: &str, answer: &str) -> bool {
+    let sections = |text| <str>::lines(text).filter_map(|line| line.strip_prefix("m=")?.split_once(' '));
+    let refused = |rest: &str| rest.starts_with("0 ");
+    let (mut offered, mut answered) = (sections(offer), sections(answer));
+    loop {
+        match (offered.next(), answered.next()) {
+            (None, None) => return true,
+            (Some((kind, o)), Some((same, a))) if kind == same && (refused(o) || !refused(a)) => {}
+            _ => return false,
+        }
+    }
+}
+
 /// The implementation writes every candidate for component 2, too; with RTCP multiplexed there is none.
 fn without_repeats(text: &str) -> String {
     let second = |line: &str| {
@@ -62,14 +79,25 @@ mod tests {
 
     #[test]
     fn an_answer_is_read_back() {
-        let answer = Answer::new(TEXT.to_owned()).expect("credentials");
+        let offer = "v=0\r\nm=video 9 x\r\nm=audio 9 y\r\n";
+        let answer = Answer::new(offer, TEXT.to_owned()).expect("an answer");
         assert!(!answer.text.contains("candidate:1 2 ") && answer.text.ends_with("typ host\r\n"));
         assert!(answer.etag.starts_with('"') && answer.etag.ends_with('"') && answer.etag.len() == 18);
         let restarted = answer.restarted();
         assert_eq!(restarted.media, "video 9 UDP/TLS/RTP/SAVPF 96");
         assert_eq!((restarted.mid.as_str(), restarted.candidates.len()), ("0", 1));
-        let other = Answer::new(TEXT.replace("abcd", "efgh")).expect("credentials");
+        let other = Answer::new(offer, TEXT.replace("abcd", "efgh")).expect("an answer");
         assert_ne!(other.etag, answer.etag, "another ICE session, another tag");
-        assert!(Answer::new("v=0\r\n".to_owned()).is_none());
+        for (offer, text) in [
+            (offer, TEXT.replace("a=ice-ufrag", "a=x")),
+            (offer, TEXT.replace("m=audio 9 ", "m=audio 0 ")),
+            (offer, TEXT.replace("m=audio", "m=video")),
+            (offer, TEXT.split("m=audio").next().expect("cut").to_owned()),
+            ("m=video 9 x\r\n", TEXT.to_owned()),
+        ] {
+            assert!(Answer::new(offer, text.clone()).is_none(), "{text}");
+        }
+        let off = "m=video 9 x\r\nm=audio 0 y\r\n";
+        assert!(Answer::new(off, TEXT.replace("m=audio 9 ", "m=audio 0 ")).is_some());
     }
 }

@@ -11,6 +11,7 @@ mod config;
 mod decoder;
 mod endpoint;
 mod error;
+mod fuzz;
 mod handle;
 mod network;
 mod offer;
@@ -28,6 +29,8 @@ mod video;
 pub use self::config::WebRtcConfig;
 pub use self::endpoint::WebRtc;
 pub use self::error::{OfferError, PublishError, SessionError};
+#[doc(hidden)]
+pub use self::fuzz::fuzz_offer;
 pub use self::network::{NetworkConfig, PrivateAddresses};
 pub use self::session::{
     CandidateKind, CandidatePath, FailedPath, Fragment, IceCredentials, PublishRequest, Published,

@@ -39,6 +39,8 @@ pub(super) struct Offer {
     /// `candidate:...` with addresses that can be used as they are.
     pub(super) candidates: Vec<String>,
     pub(super) credentials: IceCredentials,
+    /// Whether the publisher insists on being the DTLS client (`a=setup:active`).
+    pub(super) dtls_client: bool,
     /// Header extension number of the video orientation.
     pub(super) orientation: Option<u8>,
 }
@@ -174,7 +176,9 @@ impl Offer {
         let all = sections.iter().flat_map(|section| &section.lines).chain(&session);
         let candidates = all.filter_map(|line| usable_candidate(line.strip_prefix("a=")?));
         let candidates = candidates.take(MAX_CANDIDATES).map(str::to_owned).collect();
-        Ok(Self { text: out, video, audio, candidates, credentials, orientation })
+        let in_sections = sections.iter().find_map(|section| section.attribute("setup"));
+        let dtls_client = in_sections.or(attribute(&session, "setup")) == Some("active");
+        Ok(Self { text: out, video, audio, candidates, credentials, dtls_client, orientation })
     }
 
     /// The same offer with other ICE credentials: what an ICE restart by fragment means (RFC 9725 section 4.3.2).

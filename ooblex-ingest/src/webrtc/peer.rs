@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rtc::peer_connection::transport::{RTCDtlsTransportState, RTCIceCandidateInit};
+use rtc::peer_connection::configuration::setting_engine::SctpMaxMessageSize;
+use rtc::peer_connection::transport::{RTCDtlsRole, RTCDtlsTransportState, RTCIceCandidateInit};
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
 use tokio::sync::{mpsc, watch};
@@ -13,7 +14,7 @@ use webrtc::media_stream::track_remote::TrackRemote;
 use webrtc::peer_connection::{
     PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder,
     RTCIceGatheringState, RTCPeerConnectionIceErrorEvent, RTCPeerConnectionState, RTCSessionDescription,
-    SettingEngineBuilder,
+    SettingEngine, SettingEngineBuilder,
 };
 
 use super::answer::Answer;
@@ -129,7 +130,9 @@ impl Peer {
         let (peer, events) = Self::open(offer, opened, &config.network).await?;
         let refused = |why: String| OfferError::Unsupported(format!("the offer cannot be answered: {why}"));
         let answered = match peer.answer(offer, config.gather_timeout).await {
-            Ok(text) => Answer::new(text).ok_or_else(|| refused("no ICE credentials".to_owned())),
+            Ok(text) => {
+                Answer::new(&offer.text, text).ok_or_else(|| refused("not all of its sections".to_owned()))
+            }
             Err(error) => Err(refused(error.to_string())),
         };
         match answered {
@@ -154,24 +157,13 @@ impl Peer {
         let (channel, channels) = mpsc::channel(CHANNELS);
         let errors = Arc::<Mutex<Vec<String>>>::default();
         let handler = Handler { gathered, link, tracks: track, channels: channel, errors: errors.clone() };
-        let settings = SettingEngineBuilder::new()
-            .with_ice_connection_attempts(Some(CHECK_INTERVAL), Some(CHECKS))
-            .with_ice_timeouts(Some(DISCONNECTED), Some(CONSENT), Some(KEEPALIVE))
-            // These hold back a side that chooses the pair, which is the publisher's part but for ICE-lite ones.
-            .with_srflx_acceptance_min_wait(Some(Duration::ZERO))
-            .with_prflx_acceptance_min_wait(Some(Duration::ZERO))
-            .with_relay_acceptance_min_wait(Some(Duration::ZERO))
-            .with_include_loopback_candidate(config.loopback)
-            .with_multicast_dns_mode(rtc::ice::mdns::MulticastDnsMode::Disabled)
-            .with_discard_local_candidates_during_ice_restart(false)
-            .build();
         let (engine, interceptors) = codec::engine(offer).map_err(refused)?;
         let OpenedNetwork { runtime, udp_addrs, servers, session } = network;
         let connection = PeerConnectionBuilder::new()
             .with_configuration(RTCConfigurationBuilder::new().with_ice_servers(servers).build())
             .with_media_engine(engine)
             .with_interceptor_registry(interceptors)
-            .with_setting_engine(settings)
+            .with_setting_engine(settings(offer, config.loopback))
             .with_handler(Arc::new(handler))
             .with_runtime(runtime)
             .with_udp_addrs(udp_addrs)
@@ -258,6 +250,26 @@ impl Peer {
         self.closed = true;
         close(self.connection.as_ref()).await;
     }
+}
+
+/// The settings of a connection that answers `offer`.
+pub(super) fn settings(offer: &Offer, loopback: bool) -> SettingEngine {
+    // A publisher that insists on beginning the DTLS handshake must be waited for. Any other is answered `active`:
+    // that saves a round trip, for the implementation beneath asks for a cookie when it is the server.
+    let role = if offer.dtls_client { RTCDtlsRole::Server } else { RTCDtlsRole::Client };
+    SettingEngineBuilder::new()
+        .with_answering_dtls_role(role)
+        .with_ice_connection_attempts(Some(CHECK_INTERVAL), Some(CHECKS))
+        .with_ice_timeouts(Some(DISCONNECTED), Some(CONSENT), Some(KEEPALIVE))
+        // These hold back a side that chooses the pair, which is the publisher's part but for ICE-lite ones.
+        .with_srflx_acceptance_min_wait(Some(Duration::ZERO))
+        .with_prflx_acceptance_min_wait(Some(Duration::ZERO))
+        .with_relay_acceptance_min_wait(Some(Duration::ZERO))
+        .with_include_loopback_candidate(loopback)
+        // Nothing is asked by multicast: names under `.local` were left out with the other unusable candidates.
+        .with_multicast_dns_mode(rtc::ice::mdns::MulticastDnsMode::Disabled)
+        .with_sctp_max_message_size(SctpMaxMessageSize::Bounded(MAX_MESSAGE as u32))
+        .build()
 }
 
 async fn close(connection: &dyn PeerConnection) {

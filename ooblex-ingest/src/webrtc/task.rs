@@ -357,8 +357,8 @@ impl<O: Output> Running<O> {
         let patience = self.session.config.gather_timeout;
         let text = self.session.peer.answer(&offer, patience).await;
         let text = text.map_err(|error| refused(format!("the ICE restart failed: {error}")))?;
-        let answer =
-            Answer::new(text).ok_or_else(|| refused("the ICE restart gave no credentials".into()))?;
+        let answer = Answer::new(&offer.text, text)
+            .ok_or_else(|| refused("the ICE restart gave no credentials".into()))?;
         (self.session.offer, self.session.answer) = (offer, answer);
         self.trickled = 0;
         self.add_candidates(&fragment).await?;

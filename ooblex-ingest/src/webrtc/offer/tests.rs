@@ -208,3 +208,12 @@ fn the_orientation_extension_is_found() {
     assert_eq!(parse(&format!("{OBS}{extmap}")).expect("accepted").orientation, Some(3));
     assert_eq!(parse(OBS).expect("accepted").orientation, None);
 }
+
+#[test]
+fn who_begins_the_handshake_is_read_at_either_level() {
+    let client = |text: &str| parse(text).expect("accepted").dtls_client;
+    assert!(!client(OBS));
+    assert!(client(&OBS.replace("setup:actpass", "setup:active")));
+    assert!(!client(&OBS.replace("setup:actpass", "setup:passive")));
+    assert!(client(&OBS.replace("a=mid:0", "a=setup:active\r\na=mid:0")));
+}
