@@ -1,20 +1,25 @@
 // @ts-check
 // The page: polls the server's state once a second and puts picture, effects, camera and statistics together.
 
-import { Camera, cameraObstacle, explainCameraError } from "./camera.js";
+import { SendError, cameraObstacle, explainCameraError } from "./camera.js";
 import { EffectPanel, element, readable } from "./effects.js";
 import { PictureView } from "./picture.js";
+import { Publisher } from "./publish.js";
 
 /**
  * @typedef {{ p50: number | null, p99: number | null }} Quantiles
  * @typedef {{ id: string, kind: string, state: string, effect: string, viewers: number, width: number, height: number,
  *   fps_in: number, fps_out: number, dropped: Record<string, number>, latency_ms: Quantiles, processed: number,
  *   params: import("./effects.js").Params, failure: string | null, stages: ({ stage: string } & Quantiles)[] }} Stream
- * @typedef {{ effect: string, params: import("./effects.js").Params, newest: string | null, streams: Stream[] }} Status
+ * @typedef {{ name: string, state: string, reason: string | null }} Transport
+ * @typedef {{ effect: string, params: import("./effects.js").Params, newest: string | null, streams: Stream[],
+ *   transports: Transport[] }} Status
  */
 
 const POLL = 1000;
 const REQUEST_DEADLINE = 5000;
+/** An answer to an offer waits for the server's own STUN and TURN servers. */
+const OFFER_DEADLINE = 12000;
 /** The choice of the chooser that follows the newest stream. */
 const NEWEST = "";
 
@@ -56,6 +61,22 @@ const url = (path) => new URL(path, document.baseURI);
 /** @param {string} id */
 const streamPath = (id) => `streams/${encodeURIComponent(id)}`;
 
+/** The address of the page without the token that may stand in front of its path. */
+const pageWithoutToken = () => {
+  const page = new URL(".", document.baseURI);
+  page.pathname = page.pathname.replace(/\/t\/[^/]+\/$/, "/");
+  return page;
+};
+
+/** The server refused. */
+class Refusal extends Error {
+  /** @param {number} status @param {string} detail */
+  constructor(status, detail) {
+    super(detail);
+    this.status = status;
+  }
+}
+
 /**
  * Fetches JSON; a problem document becomes an error with its sentence.
  * @param {string} path
@@ -63,9 +84,10 @@ const streamPath = (id) => `streams/${encodeURIComponent(id)}`;
  */
 async function request(path, body) {
   const init = body === undefined ? {} : { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
-  const response = await fetch(url(path), { ...init, signal: AbortSignal.timeout(REQUEST_DEADLINE) });
+  const deadline = path === "webrtc/offer" ? OFFER_DEADLINE : REQUEST_DEADLINE;
+  const response = await fetch(url(path), { ...init, signal: AbortSignal.timeout(deadline) });
   const answer = await response.json().catch(() => null);
-  if (!response.ok) throw new Error(answer?.detail ?? `the server answered ${response.status}`);
+  if (!response.ok) throw new Refusal(response.status, answer?.detail ?? `the server answered ${response.status}`);
   return answer;
 }
 
@@ -105,10 +127,18 @@ class App {
     const combine = /** @type {HTMLInputElement} */ (byId("combine"));
     const places = { gallery: byId("gallery"), panel: byId("parameters"), chain: byId("chain"), combine };
     this.effects = new EffectPanel(places, (chain, params) => this.apply(chain, params));
-    this.camera = new Camera(say, (sending) => this.onSending(sending), () => this.onCameraStop());
+    const onState = (/** @type {string} */ text) => (byId("sending").textContent = text);
+    const end = (/** @type {string} */ path) => void fetch(url(path), { method: "DELETE", keepalive: true }).catch(() => {});
+    this.camera = new Publisher(request, end, { onProblem: say, onState, onStop: () => this.onCameraStop() });
     this.chooser.addEventListener("change", () => this.choose(this.chooser.value));
     byId("camera").addEventListener("click", () => void this.toggleCamera());
     byId("snapshot").addEventListener("click", () => void this.saveSnapshot());
+    byId("token-form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      const token = /** @type {HTMLInputElement} */ (byId("token")).value.trim();
+      location.assign(new URL(`t/${encodeURIComponent(token)}/`, pageWithoutToken()));
+    });
+    byId("whip-copy").addEventListener("click", () => void this.copyWhip());
   }
 
   async start() {
@@ -124,7 +154,7 @@ class App {
     try {
       this.effects.setKinds(await request("effects?detail=full"));
       const health = await request("health");
-      byId("version").textContent = `Ooblex ${health.version}`;
+      if (health.version) byId("version").textContent = `Ooblex ${health.version}`;
     } catch {
       // The first poll says that the server is away, and tries again.
     }
@@ -139,10 +169,13 @@ class App {
       if (this.failures > 0) this.picture.connect();
       this.failures = 0;
       if (this.effects.kinds.length === 0) await this.loadEffects();
+      byId("token-form").hidden = true;
       this.render(status);
-    } catch {
+    } catch (error) {
       this.failures += 1;
-      setConnection("lost", "No connection to the server");
+      const refusal = error instanceof Refusal ? error : null;
+      byId("token-form").hidden = !refusal || ![401, 403, 429].includes(refusal.status);
+      setConnection("lost", refusal?.message ?? "No connection to the server");
     }
   }
 
@@ -175,8 +208,36 @@ class App {
     byId("scope-one").textContent = stream ? `only ${stream.id}` : "this one";
     const effect = stream ?? status;
     this.effects.follow(effect.effect, effect.params);
+    this.renderPublish(status);
     this.renderStatistics(stream);
     if (stream) this.picture.watch(stream.processed);
+  }
+
+  /** How programs publish. @param {Status} status */
+  renderPublish(status) {
+    const whip = status.transports?.find((t) => t.name === "whip");
+    byId("publish").hidden = !whip;
+    if (!whip) return;
+    const running = whip.state === "running";
+    byId("publish-note").textContent = running ? "" : whip.reason ?? "";
+    const page = pageWithoutToken();
+    const address = new URL("whip/cam", page).href;
+    const place = /** @type {HTMLInputElement} */ (byId("whip"));
+    if (place.value === address) return;
+    place.value = address;
+    const guarded = page.pathname !== new URL(".", document.baseURI).pathname;
+    byId("whip-token").hidden = !guarded;
+    const token = guarded ? " -authorization TOKEN" : "";
+    byId("whip-ffmpeg").textContent = `ffmpeg -re -i clip.mp4 -an -c:v libx264 -profile:v baseline -bf 0 -g 30 -pix_fmt yuv420p${token} -f whip ${address}`;
+  }
+
+  async copyWhip() {
+    const place = /** @type {HTMLInputElement} */ (byId("whip"));
+    place.select();
+    // Pages that do not come over HTTPS have no clipboard; the selection is then enough to copy by hand.
+    await navigator.clipboard?.writeText(place.value).catch(() => {});
+    byId("whip-copy").textContent = navigator.clipboard ? "Copied" : "Selected";
+    setTimeout(() => (byId("whip-copy").textContent = "Copy"), 1500);
   }
 
   /**
@@ -279,14 +340,15 @@ class App {
     try {
       const socket = url(`ws/upload?stream=${ownStream()}`);
       socket.protocol = socket.protocol === "https:" ? "wss:" : "ws:";
-      await this.camera.start(socket.href);
+      byId("sending").hidden = false;
+      await this.camera.start(ownStream(), socket.href);
+      if (!this.camera.running) return;
       button.textContent = "Stop camera";
       button.setAttribute("aria-pressed", "true");
-      byId("sending").hidden = false;
       await this.showOwnStream();
     } catch (error) {
       this.camera.stop();
-      say(explainCameraError(error));
+      say(error instanceof SendError ? `Publishing is refused: ${error.message}` : explainCameraError(error));
     } finally {
       button.disabled = false;
     }
@@ -315,12 +377,6 @@ class App {
     // The newest stream is this one until the server has waited for its next picture long enough.
     const other = this.status?.streams.find((s) => s.state === "live" && s.id !== ownStream());
     this.choose(other?.id ?? NEWEST);
-  }
-
-  /** @param {import("./camera.js").Sending} sending */
-  onSending(sending) {
-    const trip = sending.roundTrip === null ? "" : `, acknowledged after ${Math.round(sending.roundTrip)} ms`;
-    byId("sending").textContent = `Sending ${sending.perSecond} pictures/s${trip}`;
   }
 
   async saveSnapshot() {

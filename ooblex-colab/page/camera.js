@@ -1,5 +1,6 @@
 // @ts-check
-// The camera: pictures go to the server over a WebSocket, never faster than it acknowledges them.
+// The camera, and the way without WebRTC: pictures go to the server over a WebSocket, never faster than it
+// acknowledges them.
 
 /** Most pictures a second. */
 const MOST_PER_SECOND = 15;
@@ -48,25 +49,39 @@ export function cameraObstacle() {
     : "Browsers give cameras only to pages that come over HTTPS or from this machine (localhost).";
 }
 
-/** @typedef {{ sent: number, perSecond: number, roundTrip: number | null }} Sending */
+/** Asks for the camera. */
+export function openCamera() {
+  const wanted = { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30 } };
+  return navigator.mediaDevices.getUserMedia({ video: wanted, audio: false });
+}
 
-/** Publishes the camera as one stream. */
-export class Camera {
+/**
+ * A way to the server is of no use: the message is for people, `final` says that no other way will do either.
+ */
+export class SendError extends Error {
+  /** @param {string} message @param {boolean} [final] */
+  constructor(message, final = false) {
+    super(message);
+    this.final = final;
+  }
+}
+
+/** Publishes what the camera shows as single pictures. */
+export class PictureSender {
   /**
-   * @param {(message: string) => void} onProblem for people; the camera keeps trying unless it has stopped
-   * @param {(sending: Sending) => void} onSending once a second
-   * @param {() => void} onStop
+   * @param {MediaStream} media stays the caller's
+   * @param {string} url of the WebSocket
+   * @param {{ onProblem: (message: string) => void, onState: (text: string) => void, onEnd: (error: SendError) => void }} to
+   *   `onProblem` is for what may pass, `onState` is called once a second
    */
-  constructor(onProblem, onSending, onStop) {
-    this.onProblem = onProblem;
-    this.onSending = onSending;
-    this.onStop = onStop;
+  constructor(media, url, to) {
+    this.media = media;
+    this.url = url;
+    this.to = to;
     this.canvas = document.createElement("canvas");
     this.video = document.createElement("video");
     this.video.muted = true;
     this.video.playsInline = true;
-    /** @type {MediaStream | null} */
-    this.media = null;
     /** @type {WebSocket | null} */
     this.socket = null;
     /** @type {number[]} when each picture on its way was sent */
@@ -78,62 +93,36 @@ export class Camera {
     this.roundTrip = null;
     this.timers = /** @type {number[]} */ ([]);
     this.retry = 0;
-    this.url = "";
-    this.run = 0;
+    this.running = false;
   }
 
-  get running() {
-    return this.media !== null;
-  }
-
-  /**
-   * Asks for the camera and begins to send.
-   * @param {string} url of the WebSocket
-   */
-  async start(url) {
-    const run = ++this.run;
-    const wanted = { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30 } };
-    const media = await navigator.mediaDevices.getUserMedia({ video: wanted, audio: false });
-    if (run !== this.run) {
-      media.getTracks().forEach((track) => track.stop());
-      return;
-    }
-    this.media = media;
-    this.url = url;
-    this.sent = 0;
-    this.attempts = 0;
-    for (const track of media.getVideoTracks()) {
-      track.addEventListener("ended", () => {
-        this.onProblem("The camera was disconnected.");
-        this.stop();
-      });
-    }
-    this.video.srcObject = media;
+  async start() {
+    this.running = true;
+    this.video.srcObject = this.media;
     await this.video.play();
+    if (!this.running) return;
     this.connect();
     let before = 0;
     this.timers = [
       window.setInterval(() => this.tick(), Math.ceil(1000 / MOST_PER_SECOND)),
       window.setInterval(() => {
-        this.onSending({ sent: this.sent, perSecond: this.sent - before, roundTrip: this.roundTrip });
+        const trip = this.roundTrip === null ? "" : `, acknowledged after ${Math.round(this.roundTrip)} ms`;
+        this.to.onState(`Single pictures, ${this.sent - before}/s${trip}`);
         before = this.sent;
       }, 1000),
     ];
   }
 
   stop() {
-    this.run += 1;
+    this.running = false;
     this.timers.forEach((timer) => clearInterval(timer));
     this.timers = [];
     clearTimeout(this.retry);
-    this.media?.getTracks().forEach((track) => track.stop());
-    this.media = null;
     this.video.srcObject = null;
     const socket = this.socket;
     this.socket = null;
     this.inFlight = [];
     socket?.close(1000);
-    this.onStop();
   }
 
   connect() {
@@ -142,7 +131,7 @@ export class Camera {
     this.inFlight = [];
     socket.addEventListener("open", () => {
       this.attempts = 0;
-      this.onProblem("");
+      this.to.onProblem("");
     });
     socket.addEventListener("message", (event) => {
       if (socket === this.socket) this.onReply(event.data);
@@ -151,11 +140,11 @@ export class Camera {
       if (socket !== this.socket || !this.running) return;
       const reason = CLOSE_REASONS[event.code];
       if (reason) {
-        this.onProblem(reason);
         this.stop();
+        this.to.onEnd(new SendError(reason, true));
         return;
       }
-      this.onProblem("The connection to the server is interrupted; trying again.");
+      this.to.onProblem("The connection to the server is interrupted; trying again.");
       const pause = Math.min(LONGEST_PAUSE, 500 * 2 ** this.attempts);
       this.attempts += 1;
       this.retry = window.setTimeout(() => this.connect(), pause);
@@ -168,7 +157,7 @@ export class Camera {
     if (began !== undefined) this.roundTrip = performance.now() - began;
     if (typeof data !== "string") return;
     const reply = JSON.parse(data);
-    if (reply.type === "error") this.onProblem(reply.detail ?? "The server refused a picture.");
+    if (reply.type === "error") this.to.onProblem(reply.detail ?? "The server refused a picture.");
   }
 
   tick() {

@@ -98,7 +98,7 @@ impl App {
             (Err(problems), _) => refuse(&problems),
             (Ok(loaded), _) if arguments.print_config => say(&print(&loaded)),
             (Ok(loaded), Command::Doctor) => {
-                let report = doctor::examine(&loaded, &self.registry);
+                let report = doctor::examine(&loaded, &self.registry, arguments.ask_stun);
                 let said = say(&report.text);
                 if report.can_serve { said } else { ExitCode::from(FAILED) }
             }
@@ -166,18 +166,22 @@ async fn run_server(config: Config, registry: Registry) -> ExitCode {
 fn addresses(server: &Server) -> String {
     let base = server.url();
     // The tokens themselves are never printed.
-    let page = if server.access().is_guarded() { format!("{base}t/TOKEN/") } else { base.clone() };
-    let (bearer, query) = if server.access().is_guarded() {
-        (" -H 'Authorization: Bearer TOKEN'", "?token=TOKEN")
-    } else {
-        ("", "")
-    };
+    let guarded = server.access().is_guarded();
+    let page = if guarded { format!("{base}t/TOKEN/") } else { base.clone() };
+    let (bearer, query) =
+        if guarded { (" -H 'Authorization: Bearer TOKEN'", "?token=TOKEN") } else { ("", "") };
     let mut text = format!(
         "page      {page}\n\
          stream    {base}stream.mjpg{query}\n\
          snapshot  {base}snapshot.jpg{query}\n\
          upload    curl{bearer} --data-binary @picture.jpg '{base}upload?stream=cam'\n"
     );
+    if server.takes_webrtc() {
+        text.push_str(&format!(
+            "whip      {base}whip/cam (OBS, FFmpeg{})\n",
+            if guarded { "; TOKEN as bearer token" } else { "" }
+        ));
+    }
     for address in server.addresses().iter().skip(1) {
         text.push_str(&format!("also at   {}\n", url_of(*address)));
     }

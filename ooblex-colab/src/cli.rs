@@ -39,6 +39,8 @@ pub struct Arguments {
     pub no_config: bool,
     /// `--print-config`.
     pub print_config: bool,
+    /// `--ask-stun`.
+    pub ask_stun: bool,
     /// `--help`.
     pub help: bool,
     /// `--version`.
@@ -48,10 +50,11 @@ pub struct Arguments {
 }
 
 /// Flags that are not settings.
-const OTHER: [(&str, &str, &str); 5] = [
+const OTHER: [(&str, &str, &str); 6] = [
     ("--config", "FILE", "read settings from this TOML file"),
     ("--no-config", "", "read no file"),
     ("--print-config", "", "print the effective configuration and where each value comes from, and stop"),
+    ("--ask-stun", "", "with doctor: ask the STUN servers by which address this machine is seen"),
     ("--help", "", "print this"),
     ("--version", "", "print the version"),
 ];
@@ -129,9 +132,10 @@ impl<I: Iterator<Item = OsString>> Parser<I> {
         match (flag, &value) {
             ("help", None) => self.done.help = true,
             ("version", None) => self.done.version = true,
+            ("ask-stun", None) => self.done.ask_stun = true,
             ("no-config", None) => self.done.no_config = true,
             ("print-config", None) => self.done.print_config = true,
-            ("help" | "version" | "no-config" | "print-config", Some(_)) => {
+            ("help" | "version" | "ask-stun" | "no-config" | "print-config", Some(_)) => {
                 self.problem(format!("--{flag} takes no value"));
             }
             ("config", _) => self.done.config = self.value(flag, value, "FILE").map(PathBuf::from),

@@ -1,5 +1,7 @@
 //! `ooblex-colab doctor`: what was found, what is missing, and how to fix it.
 
+mod network;
+
 use std::fmt::Write;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -48,8 +50,8 @@ impl Findings {
     }
 }
 
-/// Examines the machine for a server with this configuration.
-pub(crate) fn examine(loaded: &Loaded, registry: &Registry) -> Report {
+/// Examines the machine for a server with this configuration. Nothing outside is asked, unless `ask_stun`.
+pub(crate) fn examine(loaded: &Loaded, registry: &Registry, ask_stun: bool) -> Report {
     let mut findings = Findings::default();
     let _ = writeln!(
         findings.text,
@@ -69,6 +71,7 @@ pub(crate) fn examine(loaded: &Loaded, registry: &Registry) -> Report {
     findings.add(Verdict::Fine, "models", &models, "");
     files(&mut findings, loaded.config.max_viewers);
     ports(&mut findings, loaded);
+    network::webrtc(&mut findings, &loaded.config, ask_stun);
     exposure(&mut findings, loaded);
     let summary = match (findings.bad, findings.notes) {
         (0, 0) => "everything is fine".to_owned(),
@@ -120,11 +123,15 @@ fn instructions() -> (Verdict, String, &'static str) {
 fn codecs(findings: &mut Findings) {
     findings.add(Verdict::Fine, "JPEG", "libjpeg-turbo with SIMD (the build refuses to go on without)", "");
     match assembly_of_openh264() {
+        _ if !cfg!(feature = "h264") => {
+            let fix = "build with the feature `h264` for clips, the demo, and publishers like OBS";
+            findings.add(Verdict::Note, "H.264", "not in this build", fix);
+        }
         Some(true) => findings.add(Verdict::Fine, "H.264", "OpenH264 with assembly", ""),
         Some(false) => findings.add(
             Verdict::Note,
             "H.264",
-            "OpenH264 without assembly: clips cost about twice the time",
+            "OpenH264 without assembly: video costs about twice the time",
             "install nasm, then: cargo clean --release -p openh264-sys2, and build again",
         ),
         None => findings.add(
@@ -133,6 +140,13 @@ fn codecs(findings: &mut Findings) {
             "OpenH264 (this binary does not tell whether with assembly)",
             "",
         ),
+    }
+    match cfg!(feature = "vpx") {
+        true => findings.add(Verdict::Fine, "VP8, VP9", "the system's libvpx", ""),
+        false => {
+            let fix = "build with the feature `vpx` for browsers that prefer them";
+            findings.add(Verdict::Note, "VP8, VP9", "not in this build", fix);
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use ooblex_core::hub::{Hub, Stream};
 use ooblex_core::pipeline::Effect;
@@ -55,10 +56,25 @@ struct Inner {
     switching: Mutex<()>,
 }
 
+/// What was chosen for a stream that has not begun is kept this long: a publisher's connection may take half a minute.
+const KEPT_FOR: Duration = Duration::from_secs(60);
+/// Most streams that something is kept for although they have not begun.
+const MOST_ABSENT: usize = 256;
+
 struct Chosen {
     everywhere: Arc<Selection>,
-    by_stream: BTreeMap<StreamId, Arc<Selection>>,
+    by_stream: BTreeMap<StreamId, OfStream>,
     generation: u64,
+}
+
+/// What was chosen for one stream.
+#[derive(Clone)]
+struct OfStream {
+    applied: Arc<Selection>,
+    /// What was applied until it was switched off; what is applied meanwhile does nothing.
+    suspended: Option<Arc<Selection>>,
+    /// Until when it is kept while there is no such stream.
+    until: Option<Instant>,
 }
 
 impl EffectControl {
@@ -87,7 +103,7 @@ impl EffectControl {
     /// What a stream has.
     pub fn of(&self, stream: &StreamId) -> Arc<Selection> {
         let chosen = self.chosen();
-        chosen.by_stream.get(stream).unwrap_or(&chosen.everywhere).clone()
+        chosen.by_stream.get(stream).map_or_else(|| chosen.everywhere.clone(), |of| of.applied.clone())
     }
 
     /// Number of the newest switch.
@@ -146,16 +162,80 @@ impl EffectControl {
     ) -> Result<Arc<Selection>, SwitchError> {
         let _one = lock(&self.0.switching);
         let selection = self.select(effect, params)?;
-        let effect = build(&self.0.registry, &selection)?;
-        self.chosen().by_stream.insert(stream.id().clone(), selection.clone());
-        stream.pipeline().swap().to(effect);
+        self.apply(Some(stream), stream.id(), selection.clone(), None, None)?;
         tracing::debug!(stream = %stream.id(), effect = %selection.chain, generation = selection.generation, "effect switched");
         Ok(selection)
     }
 
-    /// Forgets what was chosen for streams that are no longer listed.
-    pub fn forget_absent(&self, hub: &Hub) {
-        self.chosen().by_stream.retain(|stream, _| hub.get(stream).is_some());
+    /// Switches a stream, or chooses what it begins with if it does so within a minute. Blocks like
+    /// [`switch_all`](Self::switch_all).
+    ///
+    /// # Errors
+    /// [`SwitchError`]; nothing was changed then.
+    pub fn choose(
+        &self,
+        hub: &Hub,
+        stream: &StreamId,
+        effect: &str,
+        params: Params,
+        now: Instant,
+    ) -> Result<Arc<Selection>, SwitchError> {
+        if let Some(live) = live(hub, stream) {
+            return self.switch(&live, effect, params);
+        }
+        let _one = lock(&self.0.switching);
+        let selection = self.select(effect, params)?;
+        self.apply(None, stream, selection.clone(), None, Some(now + KEPT_FOR))?;
+        Ok(selection)
+    }
+
+    /// Switches off what was chosen for a stream, so that its frames pass as they come, or on again. Choosing another
+    /// effect also ends this. Blocks like [`switch_all`](Self::switch_all).
+    ///
+    /// # Errors
+    /// [`SwitchError`]; nothing was changed then.
+    pub fn enable(
+        &self,
+        hub: &Hub,
+        stream: &StreamId,
+        enabled: bool,
+        now: Instant,
+    ) -> Result<Arc<Selection>, SwitchError> {
+        let _one = lock(&self.0.switching);
+        let (before, suspended) = {
+            let chosen = self.chosen();
+            let of = chosen.by_stream.get(stream);
+            let applied = of.map_or(&chosen.everywhere, |of| &of.applied);
+            (applied.clone(), of.and_then(|of| of.suspended.clone()))
+        };
+        let (effect, params, keep) = match (enabled, suspended) {
+            (true, Some(earlier)) => (earlier.chain.to_string(), earlier.params.clone(), None),
+            (false, None) => (NOTHING.to_owned(), Params::new(), Some(before)),
+            _ => return Ok(before),
+        };
+        let selection = self.select(&effect, params)?;
+        let live = live(hub, stream);
+        let until = live.is_none().then(|| now + KEPT_FOR);
+        self.apply(live.as_deref(), stream, selection.clone(), keep, until)?;
+        Ok(selection)
+    }
+
+    /// Whether `effect` could be chosen. Builds nothing.
+    ///
+    /// # Errors
+    /// [`SwitchError::Chain`].
+    pub fn check(&self, effect: &str) -> Result<(), SwitchError> {
+        Ok(Chain::parse(effect, &self.0.registry).map(drop)?)
+    }
+
+    /// Forgets what was chosen for streams that are no longer listed, and that have not begun in time.
+    pub fn forget_absent(&self, hub: &Hub, now: Instant) {
+        self.chosen().by_stream.retain(|stream, of| {
+            let listed = hub.get(stream).is_some();
+            // Once it has begun, what was chosen for it goes with it.
+            of.until = of.until.filter(|_| !listed);
+            listed || of.until.is_some_and(|until| until > now)
+        });
     }
 
     /// Switches streams that have an older effect than was chosen for them: a stream that begins while a switch is
@@ -184,6 +264,31 @@ impl EffectControl {
         }
     }
 
+    /// Builds what was selected for a stream, notes it, and has a live stream change to it.
+    fn apply(
+        &self,
+        live: Option<&Stream>,
+        stream: &StreamId,
+        selection: Arc<Selection>,
+        suspended: Option<Arc<Selection>>,
+        until: Option<Instant>,
+    ) -> Result<(), SwitchError> {
+        let effect = build(&self.0.registry, &selection)?;
+        let mut chosen = self.chosen();
+        let absent = chosen.by_stream.iter().filter_map(|(id, of)| Some((of.until?, id)));
+        if until.is_some() && absent.clone().count() >= MOST_ABSENT {
+            let oldest = absent.min().map(|(_, id)| id.clone());
+            oldest.map(|id| chosen.by_stream.remove(&id));
+        }
+        let of = OfStream { applied: selection, suspended, until };
+        chosen.by_stream.insert(stream.clone(), of);
+        drop(chosen);
+        if let Some(live) = live {
+            live.pipeline().swap().to(effect);
+        }
+        Ok(())
+    }
+
     fn select(&self, effect: &str, params: Params) -> Result<Arc<Selection>, SwitchError> {
         let chain = Chain::parse(effect, &self.0.registry)?;
         let mut chosen = self.chosen();
@@ -194,6 +299,14 @@ impl EffectControl {
     fn chosen(&self) -> MutexGuard<'_, Chosen> {
         lock(&self.0.chosen)
     }
+}
+
+/// The effect that changes nothing.
+const NOTHING: &str = "none";
+
+/// The stream, if it has begun and not ended.
+fn live(hub: &Hub, stream: &StreamId) -> Option<Arc<Stream>> {
+    hub.get(stream).filter(|s| !s.pipeline().state().is_over())
 }
 
 fn build(registry: &Registry, selection: &Selection) -> Result<Effect, SwitchError> {

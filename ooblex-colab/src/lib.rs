@@ -24,6 +24,12 @@
 //!
 //! It reads pictures and clips through `ooblex-ingest`, shows them through `ooblex-mjpeg`, and takes its effects from
 //! `ooblex-models`; programs that want one of these alone use that crate. Every setting is described in [`config`].
+//!
+//! | Feature | Adds |
+//! |---|---|
+//! | `h264` (default) | H.264: publishers that send it, MP4 clips, the demo |
+//! | `vpx` (default) | VP8 and VP9 publishers |
+//! | `whip` (default) | WebRTC publishers: WHIP and `/webrtc/offer` |
 
 mod access;
 mod app;
@@ -33,9 +39,13 @@ mod doctor;
 pub mod effect;
 mod graph;
 mod process;
+#[cfg(feature = "whip")]
+mod publisher;
 mod routes;
 mod server;
 mod sources;
+#[cfg_attr(not(feature = "whip"), path = "no_webrtc.rs")]
+mod webrtc;
 
 pub use app::App;
 pub use cli::{Arguments, Command};

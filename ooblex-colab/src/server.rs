@@ -19,6 +19,7 @@ use crate::effect::{EffectControl, SwitchError};
 use crate::graph::Graph;
 use crate::routes::{self, AppState};
 use crate::sources::{self, AttachError};
+use crate::webrtc::Publishers;
 
 /// How often silent streams are looked for.
 const SWEEP: Duration = Duration::from_millis(500);
@@ -126,7 +127,8 @@ impl Server {
             ConnectionLimits::new(config.max_viewers + SPARE_CONNECTIONS, config.max_connections_per_address);
         let ingest = ooblex_ingest::http::router(hub.clone(), pictures);
         let watching = ooblex_mjpeg::router(hub.clone(), mjpeg.clone());
-        let app = AppState::new(config, hub.clone(), effects.clone(), mjpeg, limits.clone());
+        let publishers = Publishers::new(&config, &hub, &effects);
+        let app = AppState::new(config, hub.clone(), effects.clone(), mjpeg, publishers, limits.clone());
         let router = routes::router(app.clone(), ingest, watching);
         let stop = watch::Sender::new(false);
         let mut addresses = Vec::new();
@@ -157,6 +159,11 @@ impl Server {
         self.addresses.first().map(|a| url_of(*a)).unwrap_or_default()
     }
 
+    /// Whether it takes WebRTC publishers.
+    pub(crate) fn takes_webrtc(&self) -> bool {
+        self.app.publishers().absent().is_none()
+    }
+
     /// Who may do what.
     pub(crate) fn access(&self) -> &Access {
         self.app.access()
@@ -172,11 +179,12 @@ impl Server {
         self.app.effects()
     }
 
-    /// Stops: accepts no more connections, ends every stream (viewers get the closing boundary), and lets
-    /// connections finish. Takes at most about four seconds; tells what was still busy then.
+    /// Stops: accepts no more connections, ends every session and stream (viewers get the closing boundary), and lets
+    /// connections finish. Takes at most about five seconds; tells what was still busy then.
     pub async fn stop(mut self) -> Left {
         self.stop.send_replace(true);
         self.sweeper.abort();
+        self.app.publishers().shutdown().await;
         let late = self.app.hub().shutdown(STREAMS_STOP).await.err();
         let mjpeg = self.app.mjpeg();
         mjpeg.shutdown(CONNECTIONS_STOP);
@@ -254,7 +262,7 @@ async fn sweep(hub: Hub, effects: EffectControl) {
     loop {
         ticks.tick().await;
         hub.sweep(Instant::now());
-        effects.forget_absent(&hub);
+        effects.forget_absent(&hub, Instant::now());
         if effects.is_behind(&hub) {
             let (hub, effects) = (hub.clone(), effects.clone());
             let _ = tokio::task::spawn_blocking(move || effects.reconcile(&hub)).await;

@@ -2,7 +2,9 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+#[cfg(feature = "h264")]
+use std::time::Instant;
 
 use ooblex_colab::config::{Config, UseGpu};
 use ooblex_colab::{App, Server, StartError};
@@ -79,6 +81,7 @@ async fn an_unknown_effect_and_an_absent_file_are_errors() {
     assert!(error.starts_with("source cam (/nowhere/clip.mp4): "), "{error}");
 }
 
+#[cfg(feature = "h264")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_demo_plays_with_the_chosen_effect_and_its_viewers_get_an_end() {
     let mut config = config();

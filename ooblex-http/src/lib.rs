@@ -26,6 +26,6 @@ mod takeover;
 
 pub use caller::Caller;
 pub use limits::{ConnectionGuard, ConnectionLimits, raise_file_limit};
-pub use problem::Problem;
+pub use problem::{Problem, ProblemCode};
 pub use serve::{Peer, ServeConfig, Served, serve};
 pub use takeover::{Taken, Takeover};

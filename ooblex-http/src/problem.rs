@@ -136,8 +136,13 @@ impl std::fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
+/// The code of the [`Problem`] that a response is: an extension of it, for those who count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProblemCode(pub &'static str);
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
+        let code = ProblemCode(self.code());
         let mut response = (self.status(), self.to_json()).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -145,6 +150,7 @@ impl IntoResponse for Problem {
         if let Some(seconds) = self.retry_after_secs() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        response.extensions_mut().insert(code);
         response
     }
 }
@@ -160,5 +166,6 @@ mod tests {
         assert_eq!(response.status(), 429);
         assert_eq!(response.headers()["content-type"], "application/problem+json");
         assert_eq!(response.headers()["retry-after"], "2");
+        assert_eq!(response.extensions().get(), Some(&ProblemCode("rate")));
     }
 }

@@ -145,6 +145,7 @@ impl Reader<'_> {
         // Invariant: the names come from the same table.
         let setting = find(name)?;
         let default = || match (setting.default, setting.kind) {
+            (Some(text), Kind::Words(..)) => Some(split(setting, text)),
             (Some(text), _) => Some(vec![text.to_owned()]),
             (None, kind) if kind.is_list() => Some(Vec::new()),
             (None, _) => None,

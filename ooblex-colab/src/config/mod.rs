@@ -5,6 +5,7 @@
 
 mod file;
 mod load;
+mod network;
 mod print;
 mod secret;
 mod setting;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 pub(crate) use self::load::Problems;
 pub use self::load::{Invalid, Loaded, Origin, SettingError, load};
+pub use self::network::{IceServerText, PortRange};
 pub use self::print::{markdown, print};
 pub(crate) use self::secret::HIDDEN;
 pub use self::secret::Token;
@@ -118,6 +120,23 @@ settings! {
             "A published stream ends after this long without a picture.";
         use_gpu: UseGpu = Kind::Choice(UseGpu::WORDS), Some("auto"),
             "Whether to use an accelerator: if there is one (auto, true), never (off, false), or refuse to start without (required).";
+    }
+    "WebRTC" {
+        webrtc: bool = Kind::Bool, Some("true"),
+            "Take publishers by WebRTC: WHIP and /webrtc/offer.";
+        ice_server [secret]: Vec<IceServerText> = Kind::Words("SERVER", "URL or URL,user,credential, with a URL like stun:HOST:PORT or turn:HOST:PORT?transport=tcp; or none"),
+            Some("stun:stun.l.google.com:19302 stun:stun1.l.google.com:19302 stun:stun.cloudflare.com:3478"),
+            "STUN and TURN servers. The default ones are asked only while the server listens beyond loopback; given ones always.";
+        udp_ports: Option<PortRange> = Kind::Text("A-B", "ports like 50000-50100"), None,
+            "UDP ports for media, to be opened in a firewall; any free ones unless set. Every session takes one or two of each address.";
+        external_ip: Vec<IpAddr> = Kind::List("ADDRESS", "IP addresses"), None,
+            "Addresses by which this machine is known outside, where a NAT passes its UDP ports on unchanged.";
+        max_webrtc_sessions: usize = int(1, 10_000, "sessions"), Some("64"),
+            "Most WebRTC publishers at once.";
+        max_webrtc_half_open: usize = int(1, 10_000, "sessions"), Some("32"),
+            "Most of these that have been answered and are not connected yet.";
+        max_webrtc_half_open_per_address: usize = int(1, 10_000, "sessions"), Some("8"),
+            "Most of these from one address.";
     }
     "Pictures" {
         jpeg_quality: u8 = int(1, 100, ""), Some("85"),

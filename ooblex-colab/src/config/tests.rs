@@ -38,6 +38,13 @@ fn example(setting: &Setting) -> (String, String) {
     let quoted = |t: &str| (t.to_owned(), format!("{t:?}"));
     match (setting.name, setting.kind) {
         ("bind", _) => quoted("::1"),
+        ("ice_server", _) => {
+            let server = "turn:turn.example.org,me,swordfish";
+            (server.into(), format!("[{server:?}]"))
+        }
+        ("udp_ports", _) => quoted("50000-50100"),
+        ("external_ip", _) => ("192.0.2.1,2001:db8::1".into(), "[\"192.0.2.1\", \"2001:db8::1\"]".into()),
+        ("webrtc", _) => ("false".into(), "false".into()),
         ("webrtc_port", _) => ("8443".into(), "8443".into()),
         ("model_name", _) => quoted("blur|sepia"),
         ("log_level", _) => quoted("warn,ooblex_mjpeg=debug"),
@@ -236,6 +243,19 @@ fn lists_gather() {
 }
 
 #[test]
+fn servers_are_repeated_as_flags_and_separated_by_blanks_in_a_variable() {
+    let both = ["stun:a.example", "turn:b.example:3478?transport=tcp,me,pass,word"];
+    let of =
+        |loaded: Loaded| loaded.config.ice_server.iter().map(|s| s.expose().to_owned()).collect::<Vec<_>>();
+    let flags = layers("", &[], &["--ice-server", both[0], "--ice-server", both[1]]).expect("good");
+    assert_eq!(of(flags), both);
+    assert_eq!(of(layers("", &[("OOBLEX_ICE_SERVER", &both.join(" "))], &[]).expect("good")), both);
+    assert_eq!(of(layers("", &[], &["--ice-server", "none"]).expect("good")), [""; 0]);
+    assert_eq!(of(layers("ice_server = []", &[], &[]).expect("good")), [""; 0]);
+    assert_eq!(Config::default().ice_server.len(), 3);
+}
+
+#[test]
 fn the_printed_configuration_loads_to_the_same_settings() {
     let mut flags: Vec<String> = SETTINGS
         .iter()
@@ -281,7 +301,7 @@ fn the_printed_configuration_names_origins_and_hides_secrets() {
 fn secrets_are_in_no_output() {
     const SECRET: &str = "swordfish-0123456789";
     let secrets = || SETTINGS.iter().filter(|s| s.secret);
-    assert!(secrets().count() >= 3);
+    assert!(secrets().count() >= 4);
     for setting in secrets() {
         let good = if setting.name.ends_with("_token") { SECRET.to_owned() } else { example(setting).0 };
         let flag = format!("--{}={good}", setting.flag());

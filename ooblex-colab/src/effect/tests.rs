@@ -112,7 +112,7 @@ async fn one_stream_may_differ_until_all_are_switched() {
     let first = control.switch(&streams[0], "step", size(2)).expect("switches").generation;
     assert_eq!(names(&streams), ["step", "none"]);
     assert_eq!(control.of(&id("a")).params, size(2));
-    control.forget_absent(&hub);
+    control.forget_absent(&hub, Instant::now());
     assert_eq!(control.of(&id("a")).chain.to_string(), "step", "a listed stream keeps its choice");
     let second = control.switch_all(&hub, "none", Params::new()).expect("switches").generation;
     assert!(second > first);
@@ -126,7 +126,7 @@ async fn choices_for_streams_that_are_gone_are_forgotten() {
     let (_, streams) = hub(&control, &["a"]);
     control.switch(&streams[0], "step", size(2)).expect("switches");
     let empty = Hub::new(HubConfig::default(), Plain(control.clone()));
-    control.forget_absent(&empty);
+    control.forget_absent(&empty, Instant::now());
     assert_eq!(control.of(&id("a")).chain.to_string(), "none");
 }
 
@@ -174,4 +174,67 @@ fn parameters_survive_json() {
         assert_eq!(to_json(&from_json(&json).expect("a value")), json);
     }
     assert!(from_json(&serde_json::json!(null)).is_none() && from_json(&serde_json::json!([1])).is_none());
+}
+
+#[tokio::test]
+async fn what_is_chosen_before_a_stream_begins_is_what_it_begins_with() {
+    let control = control(0);
+    let (hub, _) = hub(&control, &["a"]);
+    let now = Instant::now();
+    control.choose(&hub, &id("b"), "step", size(5), now).expect("chooses");
+    control.forget_absent(&hub, now + Duration::from_secs(59));
+    let begun = hub.publish(&id("b"), "webrtc").expect("begins");
+    assert_eq!(begun.pipeline().swap().active().name, "step");
+    // It has begun, so time does not matter any more.
+    control.forget_absent(&hub, now + Duration::from_secs(600));
+    assert_eq!(control.of(&id("b")).params, size(5));
+    control.choose(&hub, &id("c"), "step", size(5), now).expect("chooses");
+    control.forget_absent(&hub, now + Duration::from_secs(61));
+    assert_eq!(control.of(&id("c")).chain.to_string(), "none", "it did not begin in time");
+    control.choose(&hub, &id("b"), "step", size(7), now).expect("a live one is switched");
+    assert_eq!(control.of(&id("b")).params, size(7));
+    let error =
+        control.choose(&hub, &id("c"), "scarce", Params::new(), now).expect_err("cannot be made ready");
+    assert!(matches!(error, SwitchError::WarmUp { .. }), "{error}");
+    assert_eq!(control.of(&id("c")).chain.to_string(), "none");
+}
+
+#[tokio::test]
+async fn choices_for_streams_that_never_begin_are_bounded() {
+    let control = control(0);
+    let (hub, _) = hub(&control, &["a"]);
+    let now = Instant::now();
+    for n in 0..300u64 {
+        let at = now + Duration::from_millis(n);
+        control.choose(&hub, &id(&format!("s{n}")), "step", Params::new(), at).expect("chooses");
+    }
+    assert_eq!(control.chosen().by_stream.len(), MOST_ABSENT);
+    assert_eq!(control.of(&id("s0")).chain.to_string(), "none", "the oldest are forgotten");
+    assert_eq!(control.of(&id("s299")).chain.to_string(), "step");
+}
+
+#[tokio::test]
+async fn an_effect_is_switched_off_and_on_again() {
+    let control = control(0);
+    let (hub, streams) = hub(&control, &["a", "b"]);
+    let now = Instant::now();
+    control.switch(&streams[0], "step", size(5)).expect("switches");
+    let off = control.enable(&hub, &id("a"), false, now).expect("off");
+    assert_eq!(control.enable(&hub, &id("a"), false, now).expect("still off").generation, off.generation);
+    assert_eq!(names(&streams), ["none", "none"]);
+    control.enable(&hub, &id("a"), true, now).expect("on");
+    assert_eq!(names(&streams), ["step", "none"]);
+    assert_eq!(control.of(&id("a")).params, size(5));
+    control.enable(&hub, &id("a"), true, now).expect("already on");
+    control.enable(&hub, &id("a"), false, now).expect("off");
+    control.switch(&streams[0], "step|step", Params::new()).expect("another");
+    control.enable(&hub, &id("a"), true, now).expect("on already");
+    assert_eq!(names(&streams)[0], "step|step");
+    // Of the effect for all streams, too, and before the stream begins.
+    control.switch_all(&hub, "step", Params::new()).expect("switches");
+    control.enable(&hub, &id("c"), false, now).expect("off");
+    let later = hub.publish(&id("c"), "webrtc").expect("begins");
+    assert_eq!(later.pipeline().swap().active().name, "none");
+    control.enable(&hub, &id("c"), true, now).expect("on");
+    assert_eq!(later.pipeline().swap().active().name, "step");
 }

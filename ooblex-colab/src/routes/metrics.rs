@@ -1,7 +1,9 @@
 //! `/metrics` in the text format of Prometheus. `docs/METRICS.md` describes every series.
 
+use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use ooblex_core::hub::StreamState;
@@ -9,7 +11,7 @@ use ooblex_core::{Counter, Histogram, StreamStats};
 use ooblex_mjpeg::MjpegCounters;
 
 use super::AppState;
-use super::table::ROUTES;
+use super::table::{By, ROUTES};
 use crate::cli::VERSION;
 use crate::process::Usage;
 
@@ -18,7 +20,11 @@ const BOUNDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0
 
 /// Requests by route. Paths that do not exist share one place, so the number of series is bounded.
 #[derive(Debug)]
-pub(super) struct Requests(Vec<RouteCount>);
+pub(super) struct Requests {
+    routes: Vec<RouteCount>,
+    /// Offers that were refused, by the code of the problem. Codes are fixed words, so there are few.
+    offers: Mutex<BTreeMap<&'static str, u64>>,
+}
 
 #[derive(Debug, Default)]
 struct RouteCount {
@@ -30,16 +36,29 @@ struct RouteCount {
 
 impl Requests {
     pub(super) fn new() -> Self {
-        Self((0..=ROUTES.len()).map(|_| RouteCount::default()).collect())
+        let routes = (0..=ROUTES.len()).map(|_| RouteCount::default()).collect();
+        Self { routes, offers: Mutex::default() }
     }
 
     fn place(&self, route: Option<usize>) -> &RouteCount {
         // Invariant: there is one place more than there are routes.
-        &self.0[route.unwrap_or(ROUTES.len())]
+        &self.routes[route.unwrap_or(ROUTES.len())]
     }
 
     pub(super) fn begin(&self, route: Option<usize>) {
         self.place(route).in_flight.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes why a request was refused, if it was an offer.
+    pub(super) fn refused(&self, route: usize, code: &'static str) {
+        let route = &ROUTES[route];
+        if route.method == "POST" && matches!(route.by, By::WebRtc) {
+            *self.offers.lock().unwrap_or_else(PoisonError::into_inner).entry(code).or_default() += 1;
+        }
+    }
+
+    fn refused_offers(&self) -> BTreeMap<&'static str, u64> {
+        self.offers.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Counts a request whose response head is ready; `None` is a path that does not exist.
@@ -98,6 +117,7 @@ pub(super) fn render(app: &AppState) -> String {
     requests(&mut text, app.requests());
     viewers(&mut text, app);
     streams(&mut text, app);
+    publishers(&mut text, app);
     text.0
 }
 
@@ -125,7 +145,7 @@ fn process(text: &mut Text, app: &AppState) {
 fn requests(text: &mut Text, requests: &Requests) {
     const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
     let label = |place: usize| ROUTES.get(place).map_or(("any", "unknown"), |r| (r.method, r.path));
-    let used: Vec<_> = requests.0.iter().enumerate().filter(|(_, r)| r.time.count() > 0).collect();
+    let used: Vec<_> = requests.routes.iter().enumerate().filter(|(_, r)| r.time.count() > 0).collect();
     let name = "ooblex_http_requests_total";
     text.family(name, "counter", "Requests by route and class of status.");
     for (place, count) in &used {
@@ -140,7 +160,12 @@ fn requests(text: &mut Text, requests: &Requests) {
         let (method, route) = label(*place);
         text.histogram(name, &[("method", method), ("route", route)], &count.time);
     }
-    let in_flight: u64 = requests.0.iter().map(|r| r.in_flight.load(Ordering::Relaxed)).sum();
+    let name = "ooblex_webrtc_offers_refused_total";
+    text.family(name, "counter", "Offers of WebRTC publishers that were refused, by reason.");
+    for (reason, count) in requests.refused_offers() {
+        text.sample(name, &[("reason", reason)], count);
+    }
+    let in_flight: u64 = requests.routes.iter().map(|r| r.in_flight.load(Ordering::Relaxed)).sum();
     let help = "Requests whose response head is not ready yet.";
     text.single("ooblex_http_requests_in_flight", "gauge", help, in_flight);
 }
@@ -239,6 +264,62 @@ fn streams(text: &mut Text, app: &AppState) {
     }
     effects(text, app);
 }
+
+/// Counts of all sessions of one stream.
+#[cfg(feature = "whip")]
+type OfSession = fn(&ooblex_ingest::webrtc::SessionCounters) -> u64;
+
+#[cfg(feature = "whip")]
+const SESSION_COUNTERS: [(&str, &str, OfSession); 9] = [
+    ("ooblex_webrtc_received_bytes_total", "Bytes of video in RTP packets.", |c| c.bytes),
+    ("ooblex_webrtc_packets_total", "RTP packets of the layer that is shown.", |c| c.packets),
+    ("ooblex_webrtc_packets_lost_total", "RTP packets that never came.", |c| c.packets_lost),
+    ("ooblex_webrtc_packets_dropped_total", "RTP packets that could not be handed over in time.", |c| {
+        c.packets_dropped
+    }),
+    ("ooblex_webrtc_frames_total", "Whole frames put together from packets.", |c| c.frames),
+    ("ooblex_webrtc_frames_decoded_total", "Frames decoded.", |c| c.frames_decoded),
+    ("ooblex_webrtc_frames_skipped_total", "Frames dropped because the decoder was behind.", |c| {
+        c.frames_skipped
+    }),
+    ("ooblex_webrtc_decode_errors_total", "Frames that could not be decoded.", |c| c.decode_errors),
+    ("ooblex_webrtc_keyframe_requests_total", "Key frames that were asked for.", |c| c.keyframe_requests),
+];
+
+#[cfg(feature = "whip")]
+fn publishers(text: &mut Text, app: &AppState) {
+    use ooblex_ingest::webrtc::SessionState;
+    const STATES: [SessionState; 5] = [
+        SessionState::Connecting,
+        SessionState::Waiting,
+        SessionState::Live,
+        SessionState::Stalled,
+        SessionState::Disconnected,
+    ];
+    let sessions = app.publishers().sessions();
+    let name = "ooblex_webrtc_sessions";
+    text.family(name, "gauge", "WebRTC publishers by state.");
+    for state in STATES {
+        let count = sessions.iter().filter(|s| s.state == state).count();
+        text.sample(name, &[("state", state.as_str())], count);
+    }
+    let name = "ooblex_webrtc_relayed_sessions";
+    let relayed = sessions.iter().filter(|s| s.path.as_ref().is_some_and(|p| p.is_relayed())).count();
+    text.single(name, "gauge", "WebRTC publishers whose video comes through a TURN server.", relayed);
+    for (name, help, read) in SESSION_COUNTERS {
+        text.family(name, "counter", help);
+        let mut by_stream = BTreeMap::new();
+        for session in &sessions {
+            *by_stream.entry(&session.stream).or_insert(0) += read(&session.counters);
+        }
+        for (stream, count) in by_stream {
+            text.sample(name, &[("stream", stream.as_str())], count);
+        }
+    }
+}
+
+#[cfg(not(feature = "whip"))]
+fn publishers(_: &mut Text, _: &AppState) {}
 
 fn effects(text: &mut Text, app: &AppState) {
     let name = "ooblex_effect_info";

@@ -18,17 +18,20 @@ use axum::extract::{ConnectInfo, Request};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, Method, StatusCode, header};
 use ooblex_core::hub::Hub;
-use ooblex_http::{ConnectionLimits, Peer, Problem};
+use ooblex_http::{ConnectionLimits, Peer, Problem, ProblemCode};
 use ooblex_mjpeg::MjpegHub;
 use serde::Serialize;
 use tower_service::Service;
 
 use self::cors::Policy;
 use self::metrics::Requests;
+#[cfg(feature = "whip")]
+pub(crate) use self::problem::switch as switch_problem;
 use self::table::{By, ROUTES};
 use crate::access::{Access, Answer, Credentials, Right, Trusted, refusal};
 use crate::config::{Config, Token, UseGpu, nearest};
 use crate::effect::EffectControl;
+use crate::webrtc::Publishers;
 
 /// What handlers need. Cheap to clone.
 #[derive(Clone)]
@@ -39,6 +42,7 @@ struct Shared {
     hub: Hub,
     effects: EffectControl,
     mjpeg: MjpegHub,
+    publishers: Publishers,
     limits: ConnectionLimits,
     access: Access,
     requests: Requests,
@@ -51,11 +55,13 @@ impl AppState {
         hub: Hub,
         effects: EffectControl,
         mjpeg: MjpegHub,
+        publishers: Publishers,
         limits: ConnectionLimits,
     ) -> Self {
         let (requests, started) = (Requests::new(), Instant::now());
         let access = Access::new(&config);
-        Self(Arc::new(Shared { config, hub, effects, mjpeg, limits, access, requests, started }))
+        let shared = Shared { config, hub, effects, mjpeg, publishers, limits, access, requests, started };
+        Self(Arc::new(shared))
     }
 
     pub(crate) fn hub(&self) -> &Hub {
@@ -68,6 +74,10 @@ impl AppState {
 
     pub(crate) fn mjpeg(&self) -> &MjpegHub {
         &self.0.mjpeg
+    }
+
+    pub(crate) fn publishers(&self) -> &Publishers {
+        &self.0.publishers
     }
 
     pub(crate) fn access(&self) -> &Access {
@@ -118,6 +128,7 @@ struct Dispatcher {
     own: Router,
     ingest: Router,
     mjpeg: Router,
+    webrtc: Router,
 }
 
 /// All routes. `ingest` and `mjpeg` are asked for the operations that the table gives them, and for no others.
@@ -129,7 +140,9 @@ pub(crate) fn router(app: AppState, ingest: Router, mjpeg: Router) -> Router {
         }
     }
     let policy = Policy::new(&app.0.config);
-    let dispatcher = Dispatcher { own: own.with_state(app.clone()), app, policy, ingest, mjpeg };
+    let absent = app.publishers().absent().unwrap_or_default();
+    let webrtc = app.publishers().router().unwrap_or_else(|| without_webrtc(absent));
+    let dispatcher = Dispatcher { own: own.with_state(app.clone()), app, policy, ingest, mjpeg, webrtc };
     Router::new().fallback(move |request| {
         let mut dispatcher = dispatcher.clone();
         async move { dispatcher.serve(request).await }
@@ -146,7 +159,7 @@ impl Dispatcher {
         let mut counted = Counted::begin(&self.app, operation);
         let mut response = match &found {
             None => folder(&path).unwrap_or_else(|| unknown(&path).into_response()),
-            Some(found) if method == Method::OPTIONS => self.options(&path, found, &request),
+            Some(found) if method == Method::OPTIONS => self.options(&path, found, request).await,
             Some(found) => match operation {
                 None => not_allowed(&method, &path, found),
                 Some(index) => self.guarded(index, request, &credentials, &answer).await,
@@ -154,6 +167,11 @@ impl Dispatcher {
         };
         self.policy.decorate(&path, &method, &headers, response.headers_mut());
         counted.status = Some(response.status().as_u16());
+        if let (Some(index), Some(ProblemCode(code))) =
+            (operation, response.extensions().get::<ProblemCode>())
+        {
+            self.app.requests().refused(index, code);
+        }
         response
     }
 
@@ -207,20 +225,31 @@ impl Dispatcher {
             By::Own(_) => &mut self.own,
             By::Ingest => &mut self.ingest,
             By::Mjpeg => &mut self.mjpeg,
+            By::WebRtc => &mut self.webrtc,
         };
         let done: Result<Response, Infallible> = Service::call(router, request).await;
         done.into_response()
     }
 
-    fn options(&self, path: &str, found: &table::Found, request: &Request) -> Response {
-        let allow = found.allow();
-        let mut response = StatusCode::NO_CONTENT.into_response();
-        if let Err(problem) = self.policy.preflight(path, &allow, request.headers(), response.headers_mut()) {
+    async fn options(&mut self, path: &str, found: &table::Found, request: Request) -> Response {
+        let (allow, headers) = (found.allow(), request.headers().clone());
+        let mut response =
+            match found.methods.iter().find(|(_, index)| matches!(ROUTES[*index].by, By::WebRtc)) {
+                // WHIP tells more (RFC 9725 section 4.2).
+                Some((_, index)) => self.run(*index, request).await,
+                None => StatusCode::NO_CONTENT.into_response(),
+            };
+        if let Err(problem) = self.policy.preflight(path, &allow, &headers, response.headers_mut()) {
             return problem.into_response();
         }
         insert_allow(&mut response, &allow);
         response
     }
+}
+
+/// What answers the routes of publishers where there are none.
+fn without_webrtc(reason: &'static str) -> Router {
+    Router::new().fallback(async move || Problem::new(404, "no_webrtc", format!("no WebRTC here: {reason}")))
 }
 
 /// Counts a request when it is dropped, also if its connection went away before there was a response.

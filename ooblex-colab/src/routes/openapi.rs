@@ -3,7 +3,7 @@
 use axum::Json;
 use serde_json::{Map, Value, json};
 
-use super::table::{ROUTES, Route};
+use super::table::{By, ROUTES, Route};
 use crate::access::{COOKIE, Right};
 use crate::cli::VERSION;
 
@@ -27,17 +27,19 @@ pub(super) fn build() -> Value {
             "license": {"name": "MIT OR Apache-2.0"},
         },
         "paths": paths,
-        "components": {"securitySchemes": security_schemes(), "schemas": {"Problem": problem_schema(), "EffectRequest": effect_schema()}},
+        "components": {"securitySchemes": security_schemes(), "schemas": {"Problem": problem_schema(), "EffectRequest": effect_schema(), "OfferRequest": offer_schema()}},
     })
 }
 
 fn operation(route: &Route) -> Value {
     let mut responses = Map::new();
-    let (good, description) = match route.path {
-        "/ws/upload" => ("101", "the WebSocket is open"),
-        _ => ("200", "as described"),
-    };
-    responses.insert(good.into(), json!({"description": description, "content": {route.gives: {}}}));
+    let good = http::StatusCode::from_u16(route.good).unwrap_or_default();
+    let description = if route.good == 101 { "the WebSocket is open" } else { "as described" };
+    let mut answer = json!({"description": description});
+    if !route.gives.is_empty() {
+        answer["content"] = json!({route.gives: {}});
+    }
+    responses.insert(good.as_str().to_owned(), answer);
     let guarded: &[u16] = if route.right == Right::Public { &[] } else { &[401, 403, 429] };
     for status in route.errors.iter().chain(guarded) {
         let status = http::StatusCode::from_u16(*status).unwrap_or_default();
@@ -68,14 +70,17 @@ fn operation(route: &Route) -> Value {
         operation["parameters"] = parameters.into();
     }
     if !route.takes.is_empty() {
-        let content = route.takes.iter().map(|media| ((*media).to_owned(), body(media)));
+        let content = route.takes.iter().map(|media| ((*media).to_owned(), body(route, media)));
         operation["requestBody"] = json!({"required": true, "content": content.collect::<Map<_, _>>()});
     }
     operation
 }
 
-fn body(media: &str) -> Value {
+fn body(route: &Route, media: &str) -> Value {
     match media {
+        "application/json" if matches!(route.by, By::WebRtc) => {
+            json!({"schema": {"$ref": "#/components/schemas/OfferRequest"}})
+        }
         "application/json" => json!({"schema": {"$ref": "#/components/schemas/EffectRequest"}}),
         _ => json!({}),
     }
@@ -143,6 +148,19 @@ fn effect_schema() -> Value {
                     "additionalProperties": {"type": ["number", "boolean", "string"]},
                 },
             },
+        },
+    })
+}
+
+fn offer_schema() -> Value {
+    json!({
+        "type": "object",
+        "required": ["sdp", "type"],
+        "properties": {
+            "sdp": {"type": "string", "description": "the offer"},
+            "type": {"const": "offer"},
+            "stream": {"type": "string", "description": "name of the stream, `default` if absent"},
+            "model": {"type": "string", "description": "an effect, or several joined by | or +"},
         },
     })
 }

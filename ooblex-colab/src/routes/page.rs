@@ -50,6 +50,16 @@ pub(super) async fn picture() -> Response {
     file(SCRIPT, include_str!("../../page/picture.js"))
 }
 
+/// `GET /page/publish.js`.
+pub(super) async fn publish() -> Response {
+    file(SCRIPT, include_str!("../../page/publish.js"))
+}
+
+/// `GET /page/webrtc.js`.
+pub(super) async fn webrtc() -> Response {
+    file(SCRIPT, include_str!("../../page/webrtc.js"))
+}
+
 /// `GET /page/icon.svg`.
 pub(super) async fn icon() -> Response {
     file("image/svg+xml", include_str!("../../page/icon.svg"))

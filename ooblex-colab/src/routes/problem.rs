@@ -7,7 +7,7 @@ use ooblex_models::ChainError;
 use crate::effect::{Params, SwitchError, to_json};
 
 /// The problem document of a switch that did not happen. `params` are those of the request.
-pub(super) fn switch(error: &SwitchError, effect: &str, params: &Params) -> Problem {
+pub(crate) fn switch(error: &SwitchError, effect: &str, params: &Params) -> Problem {
     match error {
         SwitchError::Chain(ChainError::Registry(inner)) => registry(inner, params),
         SwitchError::Chain(inner @ ChainError::NotInChain { name, chain }) => {

@@ -16,6 +16,7 @@ use super::{Accelerator, AppState, fresh};
 use crate::access::Trusted;
 use crate::cli::VERSION;
 use crate::effect::{Params, to_json};
+use crate::webrtc::Publishers;
 
 /// One stream as `/streams` shows it.
 #[derive(Debug, Serialize)]
@@ -199,7 +200,7 @@ pub(super) async fn health(State(app): State<AppState>, trusted: Option<Extensio
         gpu_available: false,
         gpu_name: None,
         queue_size: waiting,
-        active_connections: app.open_connections(),
+        active_connections: app.open_connections() + app.publishers().connected(),
         version: VERSION,
         reasons,
         accelerator: app.accelerator(),
@@ -225,23 +226,32 @@ pub(super) async fn status(State(app): State<AppState>) -> Response {
         uptime_seconds: app.uptime().as_secs(),
         viewers: app.mjpeg().total_viewers(),
         streams,
-        transports: transports(),
+        transports: transports(app.publishers()),
         tunnel: None,
     }))
 }
 
 /// Ways in and out, and why those that do not run do not.
-fn transports() -> Value {
-    const NOT_BUILT: &str = "this version has no WebRTC";
+fn transports(publishers: &Publishers) -> Value {
     let of = |name: &str, path: &str, absent: Option<&str>| json!({"name": name, "path": path, "state": if absent.is_some() { "unavailable" } else { "running" }, "reason": absent});
+    let mut webrtc = of("webrtc", "/webrtc/offer", publishers.absent());
+    if let (Some(webrtc), Value::Object(more)) = (webrtc.as_object_mut(), publishers.status()) {
+        webrtc.extend(more);
+    }
     json!([
         of("upload", "/upload", None),
         of("websocket_upload", "/ws/upload", None),
         of("mjpeg", "/stream.mjpg", None),
         of("snapshot", "/snapshot.jpg", None),
-        of("whip", "/whip", Some(NOT_BUILT)),
-        of("whep", "/whep", Some(NOT_BUILT)),
+        webrtc,
+        of("whip", "/whip", publishers.absent()),
+        of("whep", "/whep", Some("this version has no WHEP")),
     ])
+}
+
+/// `GET /ice-servers`.
+pub(super) async fn ice_servers(State(app): State<AppState>) -> Response {
+    fresh(Json(app.publishers().ice_servers()))
 }
 
 /// `GET /metrics`.

@@ -15,11 +15,13 @@ pub(super) enum By {
     Ingest,
     /// The router of `ooblex-mjpeg`.
     Mjpeg,
+    /// The router of `ooblex-ingest` for WebRTC publishers.
+    WebRtc,
 }
 
 /// One operation.
 pub(super) struct Route {
-    /// `GET` (which answers `HEAD`, too) or `POST`.
+    /// `GET` (which answers `HEAD`, too), `POST`, `PATCH` or `DELETE`.
     pub(super) method: &'static str,
     /// The path; `{name}` stands for one segment or, before a suffix, for the beginning of one.
     pub(super) path: &'static str,
@@ -31,7 +33,9 @@ pub(super) struct Route {
     pub(super) query: &'static [(&'static str, &'static str, &'static str)],
     /// Media types of the body of a request.
     pub(super) takes: &'static [&'static str],
-    /// Media type of a good answer.
+    /// Status of a good answer.
+    pub(super) good: u16,
+    /// Media type of a good answer; empty if it has no body.
     pub(super) gives: &'static str,
     /// Status codes of errors, each a problem document.
     pub(super) errors: &'static [u16],
@@ -45,6 +49,10 @@ const ADVANCE_HEADERS: (&str, &str, &str) =
     ("advance_headers", "integer", "1: the next part's headers leave with a picture; 0: they do not");
 const WIDTH: (&str, &str, &str) =
     ("width", "integer", "width of the picture in pixels; it is never enlarged");
+const EFFECT: (&str, &str, &str) = ("effect", "string", "an effect, or several joined by | or +");
+const SDP: &str = "application/sdp";
+const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
+const OFFER_ERRORS: &[u16] = &[400, 404, 409, 413, 415, 422, 429, 503];
 const PICTURES: &[&str] = &["image/jpeg", "image/png", "image/webp"];
 const JSON: &str = "application/json";
 const JPEG: &str = "image/jpeg";
@@ -60,7 +68,18 @@ impl Route {
         gives: &'static str,
         by: By,
     ) -> Self {
-        Self { method: "GET", path, right, summary, query: &[], takes: &[], gives, errors: &[], by }
+        Self {
+            method: "GET",
+            path,
+            right,
+            summary,
+            query: &[],
+            takes: &[],
+            good: 200,
+            gives,
+            errors: &[],
+            by,
+        }
     }
 
     const fn post(
@@ -71,6 +90,15 @@ impl Route {
         by: By,
     ) -> Self {
         Self { method: "POST", ..Self::get(path, right, summary, gives, by) }
+    }
+
+    /// A route of WebRTC publishers.
+    const fn webrtc(method: &'static str, path: &'static str, summary: &'static str) -> Self {
+        Self { method, ..Self::get(path, Right::Publish, summary, "", By::WebRtc) }
+    }
+
+    const fn gives(self, good: u16, gives: &'static str) -> Self {
+        Self { good, gives, ..self }
     }
 
     const fn query(self, query: &'static [(&'static str, &'static str, &'static str)]) -> Self {
@@ -125,6 +153,20 @@ pub(super) const ROUTES: &[Route] = &[
         By::Own(|| get(page::picture)),
     ),
     Route::get(
+        "/page/publish.js",
+        Right::Public,
+        "script of the page: publishing",
+        "text/javascript; charset=utf-8",
+        By::Own(|| get(page::publish)),
+    ),
+    Route::get(
+        "/page/webrtc.js",
+        Right::Public,
+        "script of the page: WebRTC",
+        "text/javascript; charset=utf-8",
+        By::Own(|| get(page::webrtc)),
+    ),
+    Route::get(
         "/page/icon.svg",
         Right::Public,
         "icon of the page",
@@ -169,7 +211,44 @@ pub(super) const ROUTES: &[Route] = &[
         By::Ingest,
     )
     .query(&[STREAM])
+    .gives(101, "application/json")
     .errors(&[400, 403, 409, 429, 503]),
+    Route::webrtc("POST", "/whip", "publish by WHIP (RFC 9725) as the stream `default`")
+        .query(&[STREAM, EFFECT])
+        .takes(&[SDP])
+        .gives(201, SDP)
+        .errors(OFFER_ERRORS),
+    Route::webrtc("POST", "/whip/{stream}", "publish by WHIP (RFC 9725)")
+        .query(&[EFFECT])
+        .takes(&[SDP])
+        .gives(201, SDP)
+        .errors(OFFER_ERRORS),
+    Route::webrtc(
+        "PATCH",
+        "/whip/sessions/{session}",
+        "add candidates (204), or restart ICE (200, with a fragment)",
+    )
+    .takes(&[FRAGMENT])
+    .gives(204, "")
+    .errors(&[400, 404, 412, 413, 415, 422, 428]),
+    Route::webrtc("DELETE", "/whip/sessions/{session}", "end a session").errors(&[404]),
+    Route::webrtc("POST", "/webrtc/offer", "publish by WebRTC: an offer and its answer as JSON")
+        .query(&[STREAM, EFFECT])
+        .takes(&[JSON])
+        .gives(200, JSON)
+        .errors(OFFER_ERRORS),
+    Route::webrtc("POST", "/offer", "the same as /webrtc/offer")
+        .query(&[STREAM, EFFECT])
+        .takes(&[JSON])
+        .gives(200, JSON)
+        .errors(OFFER_ERRORS),
+    Route::get(
+        "/ice-servers",
+        Right::Publish,
+        "STUN and TURN servers for a page that publishes",
+        JSON,
+        By::Own(|| get(state::ice_servers)),
+    ),
     Route::get("/stream.mjpg", Right::View, "the stream that began last, as MJPEG", MULTIPART, By::Mjpeg)
         .query(&[FPS, ADVANCE_HEADERS])
         .errors(&[422, 429]),

@@ -29,7 +29,8 @@ fn site_with(flags: &[&str]) -> Site {
     let hub = Hub::new(HubConfig::default(), Graph { effects: effects.clone(), mjpeg: mjpeg.clone() });
     let ingest = ooblex_ingest::http::router(hub.clone(), PictureLimits::default());
     let watching = ooblex_mjpeg::router(hub.clone(), mjpeg.clone());
-    let app = AppState::new(config, hub, effects, mjpeg, ConnectionLimits::default());
+    let publishers = Publishers::new(&config, &hub, &effects);
+    let app = AppState::new(config, hub, effects, mjpeg, publishers, ConnectionLimits::default());
     Site { router: router(app.clone(), ingest, watching), app }
 }
 
@@ -121,11 +122,11 @@ async fn what_is_described_is_served_and_what_is_served_is_described() {
     assert!(served.iter().all(|s| described.contains(s)));
     site.app.hub().publish(&id("cam"), "upload").expect("begins");
     for (method, path) in described {
-        let path = path.replace("{name}", if path.starts_with("/set_effect") { "none" } else { "cam" });
-        // HEAD, because a stream never ends.
-        let asked = if method == "GET" && path.ends_with(".mjpg") { "HEAD" } else { &method };
-        let status = site.ask(asked, &path, &[], "").await.status().as_u16();
-        assert!(![404, 405, 500].contains(&status), "{method} {path}: {status}");
+        let route = ROUTES.iter().find(|r| r.method == method && r.path == path).expect("in the table");
+        let (asked, path) = example(route);
+        let (status, answer) = read(site.ask(asked, &path, &[], "").await).await;
+        let absent = status == 404 && answer["code"] == "unknown_session";
+        assert!(absent || ![404, 405, 500].contains(&status), "{method} {path}: {status}");
         for other in ["GET", "POST", "PUT", "DELETE", "PATCH"] {
             let found = table::find(&path).expect("in the table");
             if found.methods.iter().all(|(m, _)| *m != other) {
@@ -411,8 +412,11 @@ async fn metrics_are_well_formed_and_documented() {
     ] {
         assert!(text.lines().any(|l| l == sample), "{sample}\n{text}");
     }
+    // A build without publishers has none of theirs.
+    let whole = cfg!(feature = "whip");
     for name in document
         .split('`')
+        .filter(|name| whole || !name.starts_with("ooblex_webrtc_"))
         .filter(|word| word.len() > 7 && word.starts_with("ooblex_") && !word.contains('{'))
     {
         assert!(families.contains(&name), "docs/METRICS.md names {name}, which is not there");
@@ -451,11 +455,14 @@ fn guarded_site() -> Site {
     site_with(&flags.each_ref().map(String::as_str))
 }
 
-/// What `path` of the table is asked as.
+/// How a route of the table is asked for.
 fn example(route: &table::Route) -> (&'static str, String) {
     let name = if route.path.starts_with("/set_effect") { "none" } else { "cam" };
+    let path =
+        ["{name}", "{stream}", "{session}"].iter().fold(route.path.to_owned(), |p, n| p.replace(n, name));
+    // HEAD, because a stream never ends.
     let endless = route.method == "GET" && route.path.ends_with(".mjpg");
-    (if endless { "HEAD" } else { route.method }, route.path.replace("{name}", name))
+    (if endless { "HEAD" } else { route.method }, path)
 }
 
 #[tokio::test]
@@ -495,7 +502,11 @@ async fn every_route_asks_for_its_right_however_the_token_comes() {
                 let challenge = headers.get("www-authenticate").map(|h| h.to_str().expect("text"));
                 match () {
                     () if gives.allow(route.right) => {
-                        assert!(![401, 403, 404, 405, 429, 500].contains(&status), "{what}: {status}");
+                        let absent = status == 404 && route.path == "/whip/sessions/{session}";
+                        assert!(
+                            absent || ![401, 403, 404, 405, 429, 500].contains(&status),
+                            "{what}: {status}"
+                        );
                         assert_eq!(challenge, None);
                     }
                     () if token.is_empty() || token == wrong => {
@@ -521,6 +532,69 @@ async fn every_route_asks_for_its_right_however_the_token_comes() {
         }
     }
     assert_eq!(asked, ROUTES.len() * 25);
+}
+
+#[cfg(feature = "whip")]
+#[tokio::test]
+async fn publishers_reach_whip_through_the_table() {
+    let site = site_with(&["--cors-origins", "https://ok.example"]);
+    let sdp = [("content-type", "application/sdp")];
+    let refused = site.ask("POST", "/whip/cam?effect=blur", &sdp, "nonsense").await;
+    assert_eq!(refused.status(), 400);
+    assert_eq!(refused.headers()["content-type"], "application/problem+json");
+    assert_eq!(site.ask("POST", "/whip", &[("content-type", "text/plain")], "v=0").await.status(), 415);
+    let offer = |sdp: &str| json!({"sdp": sdp, "type": "offer"}).to_string();
+    site.problem("POST", "/offer", &offer("nonsense"), 400, "bad_offer").await;
+    site.problem("POST", "/webrtc/offer?effect=seppia", &offer("v=0"), 404, "unknown_effect").await;
+    site.problem("DELETE", "/whip/sessions/abc", "", 404, "unknown_session").await;
+    for (path, allow) in [
+        ("/whip", "POST, OPTIONS"),
+        ("/whip/cam", "POST, OPTIONS"),
+        ("/whip/sessions/abc", "PATCH, DELETE, OPTIONS"),
+    ] {
+        for method in ["GET", "HEAD", "PUT"] {
+            let response = site.ask(method, path, &[], "").await;
+            assert_eq!(
+                (response.status().as_u16(), &response.headers()["allow"]),
+                (405, &allow.parse().expect("a value"))
+            );
+        }
+        let wanted = [
+            ("origin", "https://ok.example"),
+            ("access-control-request-method", allow[..5].trim_end_matches(',')),
+        ];
+        let response = site.ask("OPTIONS", path, &wanted, "").await;
+        assert_eq!(response.status(), 200, "{path}");
+        let headers = response.headers();
+        assert!(headers.contains_key("accept-post") || headers.contains_key("accept-patch"), "{headers:?}");
+        assert_eq!(headers["access-control-allow-methods"], allow);
+        assert_eq!(headers["access-control-allow-origin"], "https://ok.example");
+        let sent = headers["access-control-allow-headers"].to_str().expect("text");
+        assert!(sent.contains("If-Match") && sent.contains("Authorization"), "{sent}");
+        let exposed = headers["access-control-expose-headers"].to_str().expect("text");
+        assert!(["Location", "Link", "ETag"].iter().all(|name| exposed.contains(name)), "{exposed}");
+        let foreign = [("origin", "https://evil.example"), wanted[1]];
+        assert_eq!(site.ask("OPTIONS", path, &foreign, "").await.status(), 403);
+    }
+    let (_, metrics) = read(site.ask("GET", "/metrics", &[], "").await).await;
+    let metrics = metrics.as_str().expect("text").to_owned();
+    for sample in
+        ["{reason=\"bad_offer\"} 2", "{reason=\"unsupported_type\"} 1", "{reason=\"unknown_effect\"} 1"]
+    {
+        let line = format!("ooblex_webrtc_offers_refused_total{sample}");
+        assert!(metrics.lines().any(|l| l == line), "{line}\n{metrics}");
+    }
+}
+
+#[tokio::test]
+async fn without_webrtc_its_routes_say_why() {
+    let site = site_with(&["--no-webrtc"]);
+    let problem = site.problem("POST", "/whip/cam", "v=0", 404, "no_webrtc").await;
+    assert!(problem["detail"].as_str().expect("text").contains(": "), "{problem}");
+    assert_eq!(site.get("/ice-servers").await, json!({"iceServers": []}));
+    let status = site.get("/status").await;
+    let whip = status["transports"].as_array().expect("an array").iter().find(|t| t["name"] == "whip");
+    assert_eq!(whip.expect("whip")["state"], "unavailable");
 }
 
 #[tokio::test]

@@ -1,0 +1,40 @@
+//! A build without WebRTC publishers.
+
+use axum::Router;
+use ooblex_core::hub::Hub;
+use serde_json::{Value, json};
+
+use crate::config::Config;
+use crate::effect::EffectControl;
+
+/// No publishers.
+#[derive(Clone)]
+pub(crate) struct Publishers;
+
+impl Publishers {
+    pub(crate) fn new(_: &Config, _: &Hub, _: &EffectControl) -> Self {
+        Self
+    }
+
+    pub(crate) fn router(&self) -> Option<Router> {
+        None
+    }
+
+    pub(crate) fn absent(&self) -> Option<&'static str> {
+        Some("this build has no WebRTC; enable the feature `whip` of ooblex-colab")
+    }
+
+    pub(crate) fn connected(&self) -> usize {
+        0
+    }
+
+    pub(crate) fn status(&self) -> Value {
+        json!({})
+    }
+
+    pub(crate) fn ice_servers(&self) -> Value {
+        json!({"iceServers": []})
+    }
+
+    pub(crate) async fn shutdown(&self) {}
+}

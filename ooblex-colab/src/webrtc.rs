@@ -1,0 +1,203 @@
+//! WebRTC publishers: the endpoint as the settings want it, and what is told about it.
+
+use std::time::Duration;
+
+use axum::Router;
+use ooblex_core::hub::Hub;
+use ooblex_ingest::ice::{IceServer, IceServers};
+use ooblex_ingest::webrtc::{
+    CandidatePath, FailedPath, NetworkConfig, SessionInfo, SessionState, WebRtc, WebRtcConfig,
+};
+use ooblex_ingest::whip::{self, WhipConfig};
+use serde_json::{Value, json};
+
+use crate::config::Config;
+use crate::effect::EffectControl;
+use crate::publisher::PublisherControl;
+
+/// How long sessions have to say goodbye when the server stops.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// WebRTC publishers, if they are wanted. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Publishers(Option<Endpoint>);
+
+#[derive(Clone)]
+struct Endpoint {
+    webrtc: WebRtc,
+    router: Router,
+}
+
+impl Publishers {
+    /// An endpoint that feeds `hub`; none if the settings say so.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    pub(crate) fn new(config: &Config, hub: &Hub, effects: &EffectControl) -> Self {
+        if !config.webrtc {
+            return Self(None);
+        }
+        let control = std::sync::Arc::new(PublisherControl { hub: hub.clone(), effects: effects.clone() });
+        let ice = IceServers::fixed(servers(config));
+        let webrtc = WebRtc::new(hub.clone(), endpoint_config(config), ice).with_control(control.clone());
+        let router = whip::router(webrtc.clone(), control, WhipConfig::default());
+        Self(Some(Endpoint { webrtc, router }))
+    }
+
+    /// The routes of publishers.
+    pub(crate) fn router(&self) -> Option<Router> {
+        self.0.as_ref().map(|endpoint| endpoint.router.clone())
+    }
+
+    /// Why there are none.
+    pub(crate) fn absent(&self) -> Option<&'static str> {
+        self.0.is_none().then_some("switched off by the setting webrtc")
+    }
+
+    /// Every session.
+    pub(crate) fn sessions(&self) -> Vec<SessionInfo> {
+        self.0.as_ref().map(|endpoint| endpoint.webrtc.sessions()).unwrap_or_default()
+    }
+
+    /// Sessions that are connected.
+    pub(crate) fn connected(&self) -> usize {
+        let counts = |s: &SessionInfo| !matches!(s.state, SessionState::Connecting | SessionState::Ended);
+        self.sessions().iter().filter(|s| counts(s)).count()
+    }
+
+    /// What `/status` says beside whether it runs.
+    pub(crate) fn status(&self) -> Value {
+        let sessions: Vec<Value> = self.sessions().iter().map(describe).collect();
+        json!({"sessions": sessions})
+    }
+
+    /// The servers that a page may know: those that need no password.
+    pub(crate) fn ice_servers(&self) -> Value {
+        let all = self.0.as_ref().map(|endpoint| endpoint.webrtc.ice_servers().current()).unwrap_or_default();
+        let open = all.iter().filter(|server| server.credential.is_none());
+        json!({"iceServers": open.map(|server| json!({"urls": server.urls})).collect::<Vec<_>>()})
+    }
+
+    /// Ends every session.
+    pub(crate) async fn shutdown(&self) {
+        if let Some(endpoint) = &self.0
+            && tokio::time::timeout(GOODBYE, endpoint.webrtc.shutdown()).await.is_err()
+        {
+            tracing::warn!("WebRTC sessions did not end in time");
+        }
+    }
+}
+
+fn endpoint_config(config: &Config) -> WebRtcConfig {
+    let mut network = NetworkConfig::default();
+    network.udp_ports = config.udp_ports.as_ref().map(|range| range.ports());
+    network.external.clone_from(&config.external_ip);
+    // Media comes by UDP from whoever got an answer, also where requests come through a proxy on this machine.
+    let everywhere = config.bind.is_unspecified() || config.bind.to_canonical().is_loopback();
+    network.bind = if everywhere { Vec::new() } else { vec![config.bind] };
+    network.loopback = true;
+    let mut endpoint = WebRtcConfig::default();
+    endpoint.network = network;
+    endpoint.max_sessions = config.max_webrtc_sessions;
+    endpoint.max_half_open = config.max_webrtc_half_open;
+    endpoint.max_half_open_per_address = config.max_webrtc_half_open_per_address;
+    endpoint
+}
+
+/// The servers that sessions use. Those of the default are other people's: they are left alone while nobody from
+/// outside can be a publisher.
+fn servers(config: &Config) -> Vec<IceServer> {
+    let is_default = config.ice_server == Config::default().ice_server;
+    if is_default && config.bind.to_canonical().is_loopback() {
+        return Vec::new();
+    }
+    // Invariant: the setting was read by the same parser.
+    config.ice_server.iter().filter_map(|server| server.expose().parse().ok()).collect()
+}
+
+/// One session, without what only its publisher may know.
+fn describe(info: &SessionInfo) -> Value {
+    let counters = &info.counters;
+    json!({
+        "stream": info.stream.to_string(),
+        "state": info.state.as_str(),
+        "codec": info.codec.map(|codec| codec.to_string()),
+        "age_s": tenths(info.age),
+        "silent_s": info.silent.map(tenths),
+        "path": info.path.as_ref().map(describe_path),
+        "failed": info.failed.iter().map(describe_failed).collect::<Vec<_>>(),
+        "bytes": counters.bytes,
+        "packets": counters.packets,
+        "packets_lost": counters.packets_lost,
+        "packets_dropped": counters.packets_dropped,
+        "frames": counters.frames,
+        "frames_decoded": counters.frames_decoded,
+        "frames_skipped": counters.frames_skipped,
+        "decode_errors": counters.decode_errors,
+        "keyframe_requests": counters.keyframe_requests,
+    })
+}
+
+fn describe_path(path: &CandidatePath) -> Value {
+    json!({
+        "local": path.local.as_str(),
+        "remote": path.remote.as_str(),
+        "protocol": path.protocol,
+        "relayed": path.is_relayed(),
+        "round_trip_ms": path.round_trip.map(|t| tenths(t * 1000)),
+    })
+}
+
+fn describe_failed(failed: &FailedPath) -> Value {
+    json!({
+        "local": failed.local.as_str(),
+        "remote": failed.remote.as_str(),
+        "pairs": failed.pairs,
+        "reason": failed.reason,
+    })
+}
+
+fn tenths(time: Duration) -> f64 {
+    (time.as_secs_f64() * 10.0).round() / 10.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn public_servers_are_left_alone_while_nobody_from_outside_can_publish() {
+        let mut config = Config::default();
+        assert_eq!(servers(&config), []);
+        config.bind = "0.0.0.0".parse().expect("an address");
+        assert_eq!(servers(&config).len(), 3);
+        config.bind = "127.0.0.1".parse().expect("an address");
+        config.ice_server = vec!["turn:t.example.org,me,a,secret".parse().expect("a server")];
+        let given = servers(&config);
+        assert_eq!((given.len(), given[0].credential.as_deref()), (1, Some("a,secret")));
+    }
+
+    #[test]
+    fn the_settings_reach_the_endpoint() {
+        let config = Config {
+            bind: "192.0.2.1".parse().expect("an address"),
+            udp_ports: Some("50000-50010".parse().expect("ports")),
+            external_ip: vec!["198.51.100.1".parse().expect("an address")],
+            max_webrtc_sessions: 5,
+            max_webrtc_half_open: 4,
+            max_webrtc_half_open_per_address: 3,
+            ..Config::default()
+        };
+        let endpoint = endpoint_config(&config);
+        assert_eq!(
+            (endpoint.max_sessions, endpoint.max_half_open, endpoint.max_half_open_per_address),
+            (5, 4, 3)
+        );
+        assert_eq!(endpoint.network.udp_ports, Some(50_000..=50_010));
+        assert_eq!(
+            (endpoint.network.external, endpoint.network.bind),
+            (config.external_ip, vec![config.bind])
+        );
+        assert!(endpoint_config(&Config::default()).network.bind.is_empty());
+    }
+}
