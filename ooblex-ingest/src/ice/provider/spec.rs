@@ -17,13 +17,15 @@ use crate::ice::{IceServer, IceServerError, IceTransport, IceUrl, IceUrlError, S
 /// | `turn:HOST[:PORT][?transport=tcp],USER,CREDENTIAL`, `turns:...` | a TURN server with credentials of long life, which browsers are not told |
 /// | `public:turn:...` | the same, but browsers are told |
 /// | `coturn:HOST[:PORT],SECRET` | coturn with `use-auth-secret`, over UDP and TCP |
-/// | `coturn:URL[ URL...],SECRET` | the same, at these URLs |
+/// | `coturn:URL[+URL...],SECRET` | the same, at these URLs |
 /// | `vdo-ninja` | VDO.Ninja's public list; ask its owners before you build on it |
 /// | `cloudflare:KEY_ID,API_TOKEN` | Cloudflare Realtime TURN |
 /// | `twilio:ACCOUNT_SID,AUTH_TOKEN` | Twilio Network Traversal |
 /// | `metered:APP,API_KEY` | Metered, Open Relay |
 /// | `https://HOST/PATH[,TOKEN]` | a list of servers as JSON, asked with the bearer token |
-/// | `https://HOST/PATH,HEADER: VALUE` | the same, asked with that header |
+/// | `https://HOST/PATH,header:NAME=VALUE` | the same, asked with that header |
+///
+/// None holds a blank, so that several can stand in one line.
 ///
 /// ```
 /// use ooblex_ingest::ice::provider::ProviderSpec;
@@ -157,7 +159,7 @@ fn coturn(rest: &str) -> Result<Coturn, SpecError> {
     let part = |what| SpecError::Part { what, example: COTURN };
     let (place, secret) = rest.split_once(',').ok_or(part("secret"))?;
     let mut urls: Vec<IceUrl> = Vec::new();
-    for word in place.split_whitespace() {
+    for word in place.split('+').map(str::trim).filter(|word| !word.is_empty()) {
         let schemes = ["turn:", "turns:"];
         if schemes
             .iter()
@@ -196,8 +198,11 @@ fn list(text: &str) -> Result<HttpProvider, SpecError> {
     }
     let provider = HttpProvider::list(url).ok_or(part("URL"))?;
     let Some(access) = access else { return Ok(provider) };
-    match access.split_once(": ") {
-        Some((name, value)) => provider.with_header(name.trim(), value.trim()).ok_or(part("header")),
+    match access.strip_prefix("header:") {
+        Some(header) => {
+            let (name, value) = header.split_once('=').ok_or(part("header"))?;
+            provider.with_header(name.trim(), value.trim()).ok_or(part("header"))
+        }
         None => provider.with_header("authorization", &format!("Bearer {access}")).ok_or(part("token")),
     }
 }
@@ -213,14 +218,14 @@ mod tests {
             ("turn:t.example?transport=tcp,me,topsecret", "turn:t.example?transport=tcp"),
             ("public:turns:t.example,me,topsecret", "turns:t.example"),
             ("coturn:t.example:3479,topsecret", "coturn t.example"),
-            ("coturn:turns:t.example:443 turn:u.example,top,secret", "coturn u.example"),
+            ("coturn:turns:t.example:443+turn:u.example,top,secret", "coturn u.example"),
             (" vdo-ninja ", "vdo-ninja"),
             ("cloudflare:0a1b2c,topsecret", "cloudflare"),
             ("twilio:AC123,topsecret", "twilio"),
             ("metered:myapp,topsecret", "metered"),
             ("https://ice.example/list?key=topsecret", "https://ice.example"),
             ("https://ice.example:8443/list,topsecret", "https://ice.example:8443"),
-            ("https://ice.example/list,X-Api-Key: topsecret", "https://ice.example"),
+            ("https://ice.example/list,header:X-Api-Key=topsecret", "https://ice.example"),
             ("http://127.0.0.1:8080/list,topsecret", "http://127.0.0.1:8080"),
             ("http://[::1]:8080/", "http://[::1]:8080"),
         ] {
@@ -267,7 +272,7 @@ mod tests {
             ("metered:,topsecret", "`metered:APP,API_KEY`"),
             ("https://user:topsecret@ice.example/", "the URL is missing or malformed"),
             ("https:///topsecret", "the URL is missing or malformed"),
-            ("https://ice.example/,Bad Header: topsecret", "the header is missing or malformed"),
+            ("https://ice.example/,header:Bad Header=topsecret", "the header is missing or malformed"),
             ("http://ice.example/,topsecret", "http://ice.example would show credentials"),
             ("https://ice.example/,top\nsecret", "the secret is missing or malformed"),
         ] {

@@ -124,8 +124,8 @@ fn free_port() -> u16 {
 }
 
 #[derive(Default)]
-struct Handler {
-    gathered: Notify,
+pub(super) struct Handler {
+    pub(super) gathered: Notify,
     channel: Option<mpsc::UnboundedSender<Arc<dyn DataChannel>>>,
 }
 
@@ -144,13 +144,18 @@ impl PeerConnectionEventHandler for Handler {
     }
 }
 
-struct Peer {
-    connection: Arc<dyn PeerConnection>,
+pub(super) struct Peer {
+    pub(super) connection: Arc<dyn PeerConnection>,
     handler: Arc<Handler>,
-    session: Arc<Session>,
+    pub(super) session: Arc<Session>,
 }
 
-async fn peer(config: NetworkConfig, servers: &[IceServer], relay_only: bool, handler: Handler) -> Peer {
+pub(super) async fn peer(
+    config: NetworkConfig,
+    servers: &[IceServer],
+    relay_only: bool,
+    handler: Handler,
+) -> Peer {
     let opened = Network::new(config).open(servers).expect("a network");
     let handler = Arc::new(handler);
     let policy = if relay_only { RTCIceTransportPolicy::Relay } else { RTCIceTransportPolicy::All };
@@ -178,12 +183,12 @@ async fn peer(config: NetworkConfig, servers: &[IceServer], relay_only: bool, ha
     Peer { connection: Arc::new(connection), handler, session: opened.session }
 }
 
-fn loopback() -> NetworkConfig {
+pub(super) fn loopback() -> NetworkConfig {
     NetworkConfig { bind: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)], loopback: true, ..NetworkConfig::default() }
 }
 
 /// How long gathering takes.
-async fn gather(peer: &Peer) -> Duration {
+pub(super) async fn gather(peer: &Peer) -> Duration {
     let start = Instant::now();
     timeout(Duration::from_secs(3), peer.handler.gathered.notified()).await.expect("gathering ends");
     start.elapsed()
@@ -242,10 +247,10 @@ fn only(reports: &[ServerReport]) -> &ServerReport {
     &reports[0]
 }
 
-async fn relayed(transport: IceTransport) {
+async fn relayed(transport: IceTransport, config: NetworkConfig) {
     let Some(server) = Server::start() else { return };
     let trust = Trust::pem(server.certificate.as_bytes()).expect("trust");
-    let config = NetworkConfig { trust, ..loopback() };
+    let config = NetworkConfig { trust, ..config };
     let (sender, channels) = mpsc::unbounded_channel();
     let handler = Handler { channel: Some(sender), ..Handler::default() };
     let a = peer(config, &[server.credentials(transport, None)], true, handler).await;
@@ -273,21 +278,28 @@ async fn relayed(transport: IceTransport) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn media_flows_over_turn_by_udp() {
-    relayed(IceTransport::Udp).await;
+    relayed(IceTransport::Udp, loopback()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn media_flows_over_turn_by_tcp() {
-    relayed(IceTransport::Tcp).await;
+    relayed(IceTransport::Tcp, loopback()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn media_flows_over_turn_by_tls() {
-    relayed(IceTransport::Tls).await;
+    relayed(IceTransport::Tls, loopback()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn media_flows_over_turn_where_no_udp_socket_can_be_bound() {
+    // An address of another machine, as on a host without a usable one.
+    let bind = vec![IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))];
+    relayed(IceTransport::Tcp, NetworkConfig { bind, ..loopback() }).await;
 }
 
 /// Gathers only; returns what is told of the server.
-async fn tried(config: NetworkConfig, servers: &[IceServer]) -> Vec<ServerReport> {
+pub(super) async fn tried(config: NetworkConfig, servers: &[IceServer]) -> Vec<ServerReport> {
     let a = peer(config, servers, true, Handler::default()).await;
     a.connection.create_data_channel("test", None).await.expect("a channel");
     let offer = a.connection.create_offer(None).await.expect("an offer");

@@ -56,7 +56,7 @@ pub(crate) struct Session {
     /// Timers and lookups; they end with the session.
     tasks: Mutex<JoinSet<()>>,
     /// Whether the only socket is there to carry TURN connections and reaches nobody by itself.
-    pub(super) isolated: bool,
+    pub(crate) isolated: bool,
     _leases: Leases,
 }
 
