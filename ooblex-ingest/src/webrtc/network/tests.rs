@@ -126,7 +126,7 @@ async fn a_range_of_one_port_serves_one_session_at_a_time() {
     let network = Network::new(NetworkConfig { udp_ports: Some(port..=port), ..loopback() });
     let first = network.open(&[]).expect("a network");
     assert_eq!(first.udp_addrs, [SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port)]);
-    let error = network.open(&[]).err().expect("no port").to_string();
+    let error = network.open(&[]).expect_err("no port").to_string();
     assert_eq!(error, format!("all UDP ports from {port} to {port} are in use; allow more by `udp_ports`"));
     drop(first);
     assert!(network.open(&[]).is_ok());
@@ -136,7 +136,7 @@ async fn a_range_of_one_port_serves_one_session_at_a_time() {
 async fn without_an_address_only_turn_over_a_connection_is_left() {
     let elsewhere = vec![Ipv4Addr::new(192, 0, 2, 1).into()];
     let network = Network::new(NetworkConfig { bind: elsewhere, ..NetworkConfig::default() });
-    let error = network.open(&[server("turn:127.0.0.1,u,c")]).err().expect("no socket").to_string();
+    let error = network.open(&[server("turn:127.0.0.1,u,c")]).expect_err("no socket").to_string();
     assert!(error.starts_with("no UDP socket can be opened on 192.0.2.1: "), "{error}");
     let opened = network.open(&[server("turns:127.0.0.1,u,c")]).expect("a network");
     assert!(opened.udp_addrs[0].ip().is_loopback() && opened.session.isolated);
