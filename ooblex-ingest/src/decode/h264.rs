@@ -9,7 +9,7 @@ use super::bits::Bits;
 use super::reorder::{Order, Reorder};
 use super::rewrite::append_immediate;
 use super::sps::without_emulation;
-use super::{Decoded, SequenceParameters, VideoDecoder, VideoError, check_size};
+use super::{Decoded, LIVE_MATRIX, SequenceParameters, VideoDecoder, VideoError, check_size};
 
 /// Bytes of an access unit at most: several times what an uncompressed 4K picture of high quality takes.
 const MAX_UNIT_BYTES: usize = 16 << 20;
@@ -33,8 +33,8 @@ const PICTURE: u8 = 8;
 /// profile, 8 bits, 4:2:0, progressive.
 ///
 /// The planes are copied from the decoder into pool memory, once, and tagged with the range and matrix that the
-/// sequence parameter set gives; without any, limited range with BT.709 from 720 rows on and BT.601 below, as browsers
-/// assume. Cropped rows and columns are left out.
+/// sequence parameter set gives. Live video that does not say is taken for limited-range BT.601 (see
+/// `docs/CODECS.md`). Cropped rows and columns are left out.
 ///
 /// Errors are never concealed. Nothing is shown that was made from damaged data or refers to what is missing: after
 /// [`VideoError::Corrupt`], and at the beginning, a live stream goes on with the next IDR picture, and everything before
@@ -132,7 +132,10 @@ impl H264Decoder {
                 SEQUENCE => {
                     let sps = SequenceParameters::parse(nal).map_err(|e| VideoError::Corrupt(e.into()))?;
                     Self::check(&sps)?;
-                    self.color = Some(sps.color());
+                    self.color = Some(match self.order {
+                        Order::Live => sps.color_or(LIVE_MATRIX),
+                        _ => sps.color(),
+                    });
                     self.reorder.configure(&sps);
                     self.keep(SEQUENCE, nal)?;
                     continue;
@@ -298,10 +301,8 @@ mod tests {
         refused(&|s| (s.coded_width, s.coded_height, s.references) = (3840, 2160, 6), "6 reference pictures");
     }
 
-    #[test]
-    fn an_absurd_parameter_set_is_refused_before_the_library_sees_it() {
-        // 16 macroblocks wide, 1,048,576 high.
-        let text = "1 1 011 010 0 000010000 00000000000000000000100000000000000000000 1 1 0 0 1";
+    /// A baseline parameter set from its bits after the level.
+    fn unit(text: &str) -> Vec<u8> {
         let bits: Vec<bool> = text.bytes().filter(|b| *b != b' ').map(|b| b == b'1').collect();
         let mut unit = vec![0, 0, 1, 0x67, 66, 0, 40];
         let byte = |c: &[bool]| c.iter().enumerate().fold(0, |v, (n, &bit)| v | u8::from(bit) << (7 - n));
@@ -314,6 +315,23 @@ mod tests {
             zeros = if byte == 0 { zeros + 1 } else { 0 };
             unit.push(byte);
         }
+        unit
+    }
+
+    #[test]
+    fn live_video_that_does_not_say_is_bt601_whatever_its_size() {
+        let unit = unit("1 1 011 010 0 0000001010000 00000101101 1 1 0 0 1");
+        for (order, color) in [(Order::Live, ColorSpace::BT601), (Order::AsShown, ColorSpace::BT709)] {
+            let mut decoder = H264Decoder::with_order(BufferPool::new(0), order).expect("opens");
+            decoder.decode(&unit, 0, &mut Vec::new()).expect("1280x720");
+            assert_eq!(decoder.color, Some(color), "{order:?}");
+        }
+    }
+
+    #[test]
+    fn an_absurd_parameter_set_is_refused_before_the_library_sees_it() {
+        // 16 macroblocks wide, 1,048,576 high.
+        let unit = unit("1 1 011 010 0 000010000 00000000000000000000100000000000000000000 1 1 0 0 1");
         let mut decoder = H264Decoder::new(BufferPool::new(0)).expect("opens");
         let result = decoder.decode(&unit, 0, &mut Vec::new());
         assert!(matches!(&result, Err(VideoError::Unsupported(t)) if t.contains("million")), "{result:?}");

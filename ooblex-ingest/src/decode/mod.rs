@@ -116,8 +116,13 @@ pub(crate) fn check_size(width: u32, height: u32) -> Result<(), VideoError> {
     Err(VideoError::Unsupported(format!("a picture of {width}x{height} pixels (1 to {limit} million are)")))
 }
 
-/// The colour space of video that does not say: limited range, BT.709 from 720 rows on and BT.601 below, as
-/// browsers assume.
+/// The matrix of live video that does not say. Browsers convert what cameras and pages give them by BT.601, whatever its
+/// size, and do not say so in H.264 and VP9; publishers that work with BT.709, such as OBS, say so.
+#[cfg(any(feature = "vpx", feature = "h264"))]
+pub(crate) const LIVE_MATRIX: ooblex_core::ColorMatrix = ooblex_core::ColorMatrix::Bt601;
+
+/// The colour space of video files that do not say: limited range, BT.709 from 720 rows on and BT.601 below, as
+/// players assume.
 pub(crate) fn assumed_color(height: u32, range: Option<ColorRange>) -> ColorSpace {
     let color = if height >= 720 { ColorSpace::BT709 } else { ColorSpace::BT601 };
     ColorSpace { range: range.unwrap_or(color.range), ..color }

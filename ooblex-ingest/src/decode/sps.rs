@@ -60,6 +60,12 @@ impl SequenceParameters {
         read(&mut Bits::new(&without_emulation(payload))).ok_or(SpsError)
     }
 
+    /// Range and matrix: what the stream says, else limited range and the given matrix.
+    pub fn color_or(&self, matrix: ColorMatrix) -> ColorSpace {
+        let range = self.range.unwrap_or(ColorRange::Limited);
+        ColorSpace { range, matrix: self.matrix.unwrap_or(matrix) }
+    }
+
     /// Range and matrix: what the stream says, else limited range with BT.709 from 720 rows on and BT.601 below,
     /// as browsers assume.
     pub fn color(&self) -> ColorSpace {
@@ -306,6 +312,7 @@ mod tests {
         assert_eq!(sps.frame_number_bits, 4);
         assert!(!sps.may_reorder && !sps.interlaced);
         assert_eq!(sps.color(), ColorSpace::BT709);
+        assert_eq!(sps.color_or(ColorMatrix::Bt601), ColorSpace::BT601);
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod header;
 use ooblex_core::{BufferPool, ColorMatrix, ColorRange, ColorSpace, Image, PixelFormat};
 
 use self::ffi::{Interface, Library, Picture};
-use super::{Decoded, VideoCodec, VideoDecoder, VideoError, assumed_color};
+use super::{Decoded, LIVE_MATRIX, VideoCodec, VideoDecoder, VideoError};
 
 /// Decodes VP8, or VP9 of profile 0, to I420 by libvpx, on the calling thread alone.
 ///
@@ -17,8 +17,8 @@ use super::{Decoded, VideoCodec, VideoDecoder, VideoError, assumed_color};
 /// access unit up to the next key frame is refused with that error, too. Sizes are read from the headers and checked
 /// before the library allocates anything. The size may change with any key frame (VP9: any frame).
 ///
-/// VP8 is tagged limited-range BT.601: the format knows nothing else (RFC 6386 section 9.2). VP9 is tagged as it says;
-/// without a matrix, BT.709 from 720 rows on and BT.601 below, as browsers assume.
+/// VP8 is tagged limited-range BT.601: the format knows nothing else (RFC 6386 section 9.2). VP9 is tagged as it says,
+/// and BT.601, too, if it does not.
 pub struct VpxDecoder {
     interface: Interface,
     /// `None` until a key frame comes, and again after damage: a decoder that starts anew refers to nothing broken.
@@ -116,21 +116,21 @@ impl VideoDecoder for VpxDecoder {
 fn copy(interface: Interface, picture: &Picture<'_>, pool: &BufferPool) -> Result<Image, VideoError> {
     let color = match interface {
         Interface::Vp8 => ColorSpace::BT601,
-        Interface::Vp9 => vp9_color(picture.space, picture.full_range, picture.height),
+        Interface::Vp9 => vp9_color(picture.space, picture.full_range),
     };
     Image::from_planes(PixelFormat::I420, picture.width, picture.height, color, &picture.planes, pool)
         .map_err(|e| VideoError::Corrupt(e.into()))
 }
 
 /// `color_space` of VP9 (section 7.2.2) is numbered as libvpx numbers it.
-fn vp9_color(space: u32, full_range: bool, height: u32) -> ColorSpace {
+fn vp9_color(space: u32, full_range: bool) -> ColorSpace {
     let range = if full_range { ColorRange::Full } else { ColorRange::Limited };
     let matrix = match space {
         // BT.601, SMPTE 170M, which is the same, and SMPTE 240M, which is closer to it than to BT.709.
         1 | 3 | 4 => ColorMatrix::Bt601,
         // BT.709, and BT.2020, which is closer to it than to BT.601.
         2 | 5 => ColorMatrix::Bt709,
-        _ => assumed_color(height, None).matrix,
+        _ => LIVE_MATRIX,
     };
     ColorSpace { range, matrix }
 }
@@ -141,11 +141,10 @@ mod tests {
 
     #[test]
     fn vp9_colour_is_what_the_stream_says_or_assumed() {
-        assert_eq!(vp9_color(1, true, 720), ColorSpace::JPEG);
-        assert_eq!(vp9_color(2, false, 144), ColorSpace::BT709);
-        assert_eq!(vp9_color(5, false, 144), ColorSpace::BT709);
-        assert_eq!(vp9_color(0, false, 720), ColorSpace::BT709);
-        assert_eq!(vp9_color(0, false, 719), ColorSpace::BT601);
+        assert_eq!(vp9_color(1, true), ColorSpace::JPEG);
+        assert_eq!(vp9_color(2, false), ColorSpace::BT709);
+        assert_eq!(vp9_color(5, false), ColorSpace::BT709);
+        assert_eq!(vp9_color(0, false), ColorSpace::BT601);
     }
 
     #[test]
