@@ -9,7 +9,7 @@ use super::bits::Bits;
 use super::reorder::{Order, Reorder};
 use super::rewrite::append_immediate;
 use super::sps::without_emulation;
-use super::{Decoded, LIVE_MATRIX, SequenceParameters, VideoDecoder, VideoError, check_size};
+use super::{Decoded, LIVE_COLOR, SequenceParameters, VideoDecoder, VideoError, check_size};
 
 /// Bytes of an access unit at most: several times what an uncompressed 4K picture of high quality takes.
 const MAX_UNIT_BYTES: usize = 16 << 20;
@@ -33,8 +33,8 @@ const PICTURE: u8 = 8;
 /// profile, 8 bits, 4:2:0, progressive.
 ///
 /// The planes are copied from the decoder into pool memory, once, and tagged with the range and matrix that the
-/// sequence parameter set gives. Live video that does not say is taken for limited-range BT.601 (see
-/// `docs/CODECS.md`). Cropped rows and columns are left out.
+/// sequence parameter set gives. Live video that does not say is taken for what
+/// [`assume_color`](VideoDecoder::assume_color) said last, else for limited-range BT.601. Cropped rows and columns are left out.
 ///
 /// Errors are never concealed. Nothing is shown that was made from damaged data or refers to what is missing: after
 /// [`VideoError::Corrupt`], and at the beginning, a live stream goes on with the next IDR picture, and everything before
@@ -49,7 +49,9 @@ pub struct H264Decoder {
     decoder: Decoder,
     state: State,
     pool: BufferPool,
-    color: Option<ColorSpace>,
+    color: ColorSpace,
+    assumed: ColorSpace,
+    parameters: Option<SequenceParameters>,
     order: Order,
     reorder: Reorder,
     /// The newest parameter sets, for a decoder that starts anew: streams may send them once.
@@ -95,7 +97,19 @@ impl H264Decoder {
     pub(crate) fn with_order(pool: BufferPool, order: Order) -> Result<Self, VideoError> {
         let (decoder, reorder) = (library()?, Reorder::new(order));
         let (sets, unit) = (Vec::new(), Vec::new());
-        Ok(Self { decoder, state: State::Fresh, pool, color: None, order, reorder, sets, unit })
+        let (color, assumed, parameters) = (LIVE_COLOR, LIVE_COLOR, None);
+        Ok(Self {
+            decoder,
+            state: State::Fresh,
+            pool,
+            color,
+            assumed,
+            parameters,
+            order,
+            reorder,
+            sets,
+            unit,
+        })
     }
 
     /// Refuses what OpenH264 cannot decode, so that the error says why, and what would take too much memory.
@@ -132,11 +146,12 @@ impl H264Decoder {
                 SEQUENCE => {
                     let sps = SequenceParameters::parse(nal).map_err(|e| VideoError::Corrupt(e.into()))?;
                     Self::check(&sps)?;
-                    self.color = Some(match self.order {
-                        Order::Live => sps.color_or(LIVE_MATRIX),
-                        _ => sps.color(),
-                    });
                     self.reorder.configure(&sps);
+                    self.color = match self.order {
+                        Order::Live => sps.color_or(self.assumed),
+                        _ => sps.color(),
+                    };
+                    self.parameters = Some(sps);
                     self.keep(SEQUENCE, nal)?;
                     continue;
                 }
@@ -231,6 +246,13 @@ impl VideoDecoder for H264Decoder {
         result
     }
 
+    fn assume_color(&mut self, color: ColorSpace) {
+        self.assumed = color;
+        if let (Order::Live, Some(sps)) = (self.order, &self.parameters) {
+            self.color = sps.color_or(color);
+        }
+    }
+
     fn flush(&mut self, out: &mut Vec<Decoded>) -> Result<(), VideoError> {
         self.reorder.flush(out);
         Ok(())
@@ -245,11 +267,10 @@ fn library() -> Result<Decoder, VideoError> {
         .map_err(|e| VideoError::Unsupported(e.to_string()))
 }
 
-fn copy(picture: &DecodedYUV<'_>, color: Option<ColorSpace>, pool: &BufferPool) -> Result<Image, VideoError> {
+fn copy(picture: &DecodedYUV<'_>, color: ColorSpace, pool: &BufferPool) -> Result<Image, VideoError> {
     let (width, height) = picture.dimensions();
     let (y, u, v) = picture.strides();
     let (width, height) = (width as u32, height as u32);
-    let color = color.unwrap_or_else(|| super::assumed_color(height, None));
     let planes = [(picture.y(), y), (picture.u(), u), (picture.v(), v)];
     Image::from_planes(PixelFormat::I420, width, height, color, &planes, pool)
         .map_err(|e| VideoError::Corrupt(e.into()))
@@ -275,6 +296,8 @@ fn nal_units(data: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 #[cfg(test)]
 mod tests {
+    use ooblex_core::ColorRange;
+
     use super::*;
 
     /// Baseline, 16x16.
@@ -324,7 +347,11 @@ mod tests {
         for (order, color) in [(Order::Live, ColorSpace::BT601), (Order::AsShown, ColorSpace::BT709)] {
             let mut decoder = H264Decoder::with_order(BufferPool::new(0), order).expect("opens");
             decoder.decode(&unit, 0, &mut Vec::new()).expect("1280x720");
-            assert_eq!(decoder.color, Some(color), "{order:?}");
+            assert_eq!(decoder.color, color, "{order:?}");
+            // What the transport says counts for live video, at once.
+            let full = ColorSpace { range: ColorRange::Full, ..ColorSpace::BT709 };
+            decoder.assume_color(full);
+            assert_eq!(decoder.color, if order == Order::Live { full } else { color });
         }
     }
 

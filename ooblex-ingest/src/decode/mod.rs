@@ -2,6 +2,7 @@
 
 mod bits;
 mod codec;
+mod color;
 #[cfg(feature = "h264")]
 mod h264;
 mod jpeg;
@@ -17,6 +18,7 @@ mod vpx;
 use ooblex_core::{BoxError, BufferPool, ColorRange, ColorSpace, Image};
 
 pub use self::codec::VideoCodec;
+pub use self::color::{COLOR_EXTENSION, color_extension};
 #[cfg(feature = "h264")]
 pub use self::h264::H264Decoder;
 pub use self::jpeg::JpegDecoder;
@@ -63,6 +65,10 @@ pub trait VideoDecoder: Send + 'static {
     /// # Errors
     /// [`VideoError`]; after [`VideoError::Corrupt`] the decoder goes on with the next key frame.
     fn decode(&mut self, access_unit: &[u8], pts: i64, out: &mut Vec<Decoded>) -> Result<(), VideoError>;
+
+    /// What pictures are taken for from now on where the stream itself does not say, such as what the transport says
+    /// about them ([`color_extension`]). Decoders of formats that always say ignore it.
+    fn assume_color(&mut self, _color: ColorSpace) {}
 
     /// Appends what is still held back to `out`: the stream has ended.
     ///
@@ -116,10 +122,10 @@ pub(crate) fn check_size(width: u32, height: u32) -> Result<(), VideoError> {
     Err(VideoError::Unsupported(format!("a picture of {width}x{height} pixels (1 to {limit} million are)")))
 }
 
-/// The matrix of live video that does not say. Browsers convert what cameras and pages give them by BT.601, whatever its
-/// size, and do not say so in H.264 and VP9; publishers that work with BT.709, such as OBS, say so.
+/// Live video that does not say. Browsers pass cameras on as BT.601, whatever their size, and do not say so; publishers that
+/// work with BT.709, such as OBS, say so in H.264.
 #[cfg(any(feature = "vpx", feature = "h264"))]
-pub(crate) const LIVE_MATRIX: ooblex_core::ColorMatrix = ooblex_core::ColorMatrix::Bt601;
+pub(crate) const LIVE_COLOR: ColorSpace = ColorSpace::BT601;
 
 /// The colour space of video files that do not say: limited range, BT.709 from 720 rows on and BT.601 below, as
 /// players assume.

@@ -60,10 +60,10 @@ impl SequenceParameters {
         read(&mut Bits::new(&without_emulation(payload))).ok_or(SpsError)
     }
 
-    /// Range and matrix: what the stream says, else limited range and the given matrix.
-    pub fn color_or(&self, matrix: ColorMatrix) -> ColorSpace {
-        let range = self.range.unwrap_or(ColorRange::Limited);
-        ColorSpace { range, matrix: self.matrix.unwrap_or(matrix) }
+    /// Range and matrix: what the stream says, else those of `assumed`.
+    pub fn color_or(&self, assumed: ColorSpace) -> ColorSpace {
+        let range = self.range.unwrap_or(assumed.range);
+        ColorSpace { range, matrix: self.matrix.unwrap_or(assumed.matrix) }
     }
 
     /// Range and matrix: what the stream says, else limited range with BT.709 from 720 rows on and BT.601 below,
@@ -312,7 +312,7 @@ mod tests {
         assert_eq!(sps.frame_number_bits, 4);
         assert!(!sps.may_reorder && !sps.interlaced);
         assert_eq!(sps.color(), ColorSpace::BT709);
-        assert_eq!(sps.color_or(ColorMatrix::Bt601), ColorSpace::BT601);
+        assert_eq!(sps.color_or(ColorSpace::JPEG), ColorSpace::JPEG);
     }
 
     #[test]

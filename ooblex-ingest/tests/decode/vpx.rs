@@ -59,6 +59,21 @@ fn pictures_say_which_colours_they_mean() {
 }
 
 #[test]
+fn what_the_transport_says_counts_where_the_stream_does_not_say() {
+    let full = ColorSpace { range: ColorRange::Full, ..ColorSpace::BT709 };
+    for (name, codec, expected) in
+        [("vp8", VideoCodec::Vp8, full), ("vp9", VideoCodec::Vp9, ColorSpace::BT709)]
+    {
+        let (pts, key) = clips::ivf(format!("{name}.ivf")).remove(0);
+        let mut decoder = decode::open(codec, BufferPool::new(1)).expect("opens");
+        decoder.assume_color(full);
+        let mut out = Vec::new();
+        decoder.decode(&key, pts, &mut out).expect("decodes");
+        assert_eq!(out[0].image.color(), expected, "{name}");
+    }
+}
+
+#[test]
 fn the_size_may_change_at_a_key_frame() {
     for (first, second, codec) in
         [("vp8", "vp8_hidden", VideoCodec::Vp8), ("vp9", "vp9_hidden", VideoCodec::Vp9)]

@@ -6,7 +6,7 @@ mod header;
 use ooblex_core::{BufferPool, ColorMatrix, ColorRange, ColorSpace, Image, PixelFormat};
 
 use self::ffi::{Interface, Library, Picture};
-use super::{Decoded, LIVE_MATRIX, VideoCodec, VideoDecoder, VideoError};
+use super::{Decoded, LIVE_COLOR, VideoCodec, VideoDecoder, VideoError};
 
 /// Decodes VP8, or VP9 of profile 0, to I420 by libvpx, on the calling thread alone.
 ///
@@ -17,13 +17,14 @@ use super::{Decoded, LIVE_MATRIX, VideoCodec, VideoDecoder, VideoError};
 /// access unit up to the next key frame is refused with that error, too. Sizes are read from the headers and checked
 /// before the library allocates anything. The size may change with any key frame (VP9: any frame).
 ///
-/// VP8 is tagged limited-range BT.601: the format knows nothing else (RFC 6386 section 9.2). VP9 is tagged as it says,
-/// and BT.601, too, if it does not.
+/// VP8 says nothing about colours (RFC 6386 section 9.2), VP9 may: pictures that are not described are tagged
+/// limited-range BT.601 or as [`assume_color`](VideoDecoder::assume_color) said last.
 pub struct VpxDecoder {
     interface: Interface,
     /// `None` until a key frame comes, and again after damage: a decoder that starts anew refers to nothing broken.
     library: Option<Library>,
     pool: BufferPool,
+    assumed: ColorSpace,
     /// A VP9 frame with an index added.
     unit: Vec<u8>,
 }
@@ -42,7 +43,7 @@ impl VpxDecoder {
         let library = Some(Library::new(interface).map_err(VideoError::Unsupported)?);
         // What was opened to learn whether it works has seen no key frame, so it is not kept.
         drop(library);
-        Ok(Self { interface, library: None, pool, unit: Vec::new() })
+        Ok(Self { interface, library: None, pool, assumed: LIVE_COLOR, unit: Vec::new() })
     }
 
     /// Whether the access unit begins with a key frame; every header in it is checked.
@@ -77,7 +78,7 @@ impl VpxDecoder {
     }
 
     fn decode_unit(&mut self, unit: &[u8], pts: i64, out: &mut Vec<Decoded>) -> Result<(), VideoError> {
-        let Self { interface, library, pool, unit: scratch } = self;
+        let Self { interface, library, pool, assumed, unit: scratch } = self;
         let (key, unit) = Self::inspect(*interface, unit, scratch)?;
         if key && library.is_none() {
             *library = Some(Library::new(*interface).map_err(VideoError::Unsupported)?);
@@ -86,7 +87,7 @@ impl VpxDecoder {
             library.as_mut().ok_or_else(|| VideoError::Corrupt("it waits for a key frame".into()))?;
         library.decode(unit).map_err(|e| VideoError::Corrupt(e.into()))?;
         let image = match library.picture().map_err(VideoError::Unsupported)? {
-            Some(picture) => Some(copy(*interface, &picture, pool)?),
+            Some(picture) => Some(copy(*interface, &picture, *assumed, pool)?),
             None => None,
         };
         // VP9 reports damage of hidden frames as an error, and answers this question for shown ones only.
@@ -107,32 +108,42 @@ impl VideoDecoder for VpxDecoder {
         result
     }
 
+    fn assume_color(&mut self, color: ColorSpace) {
+        self.assumed = color;
+    }
+
     /// Nothing is ever held back.
     fn flush(&mut self, _out: &mut Vec<Decoded>) -> Result<(), VideoError> {
         Ok(())
     }
 }
 
-fn copy(interface: Interface, picture: &Picture<'_>, pool: &BufferPool) -> Result<Image, VideoError> {
+fn copy(
+    interface: Interface,
+    picture: &Picture<'_>,
+    assumed: ColorSpace,
+    pool: &BufferPool,
+) -> Result<Image, VideoError> {
     let color = match interface {
-        Interface::Vp8 => ColorSpace::BT601,
-        Interface::Vp9 => vp9_color(picture.space, picture.full_range),
+        Interface::Vp8 => assumed,
+        Interface::Vp9 => vp9_color(picture.space, picture.full_range, assumed),
     };
     Image::from_planes(PixelFormat::I420, picture.width, picture.height, color, &picture.planes, pool)
         .map_err(|e| VideoError::Corrupt(e.into()))
 }
 
-/// `color_space` of VP9 (section 7.2.2) is numbered as libvpx numbers it.
-fn vp9_color(space: u32, full_range: bool) -> ColorSpace {
-    let range = if full_range { ColorRange::Full } else { ColorRange::Limited };
+/// `color_space` of VP9 (section 7.2.2) is numbered as libvpx numbers it. Encoders that do not know the space do not know
+/// the range either, and the format makes them say "limited".
+fn vp9_color(space: u32, full_range: bool, assumed: ColorSpace) -> ColorSpace {
     let matrix = match space {
         // BT.601, SMPTE 170M, which is the same, and SMPTE 240M, which is closer to it than to BT.709.
         1 | 3 | 4 => ColorMatrix::Bt601,
         // BT.709, and BT.2020, which is closer to it than to BT.601.
         2 | 5 => ColorMatrix::Bt709,
-        _ => LIVE_MATRIX,
+        _ if !full_range => return assumed,
+        _ => assumed.matrix,
     };
-    ColorSpace { range, matrix }
+    ColorSpace { range: if full_range { ColorRange::Full } else { ColorRange::Limited }, matrix }
 }
 
 #[cfg(test)]
@@ -141,10 +152,12 @@ mod tests {
 
     #[test]
     fn vp9_colour_is_what_the_stream_says_or_assumed() {
-        assert_eq!(vp9_color(1, true), ColorSpace::JPEG);
-        assert_eq!(vp9_color(2, false), ColorSpace::BT709);
-        assert_eq!(vp9_color(5, false), ColorSpace::BT709);
-        assert_eq!(vp9_color(0, false), ColorSpace::BT601);
+        let full = ColorSpace { range: ColorRange::Full, ..ColorSpace::BT709 };
+        assert_eq!(vp9_color(1, true, ColorSpace::BT709), ColorSpace::JPEG);
+        assert_eq!(vp9_color(2, false, ColorSpace::JPEG), ColorSpace::BT709);
+        assert_eq!(vp9_color(5, false, ColorSpace::JPEG), ColorSpace::BT709);
+        assert_eq!(vp9_color(0, false, full), full);
+        assert_eq!(vp9_color(0, true, ColorSpace::BT601), ColorSpace::JPEG);
     }
 
     #[test]
