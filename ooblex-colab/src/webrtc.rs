@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use axum::Router;
 use ooblex_core::hub::Hub;
-use ooblex_ingest::ice::{IceServer, IceServers};
+use ooblex_ingest::ice::provider::{ProviderReport, ProviderSpec};
+use ooblex_ingest::ice::{IceServer, IceServers, ServerReport, Trust};
 use ooblex_ingest::webrtc::{
-    CandidatePath, FailedPath, NetworkConfig, SessionInfo, SessionState, WebRtc, WebRtcConfig,
+    CandidatePath, FailedPath, NetworkConfig, PrivateAddresses, SessionInfo, SessionState, WebRtc,
+    WebRtcConfig,
 };
 use ooblex_ingest::whip::{self, WhipConfig};
 use serde_json::{Value, json};
@@ -38,7 +40,7 @@ impl Publishers {
             return Self(None);
         }
         let control = std::sync::Arc::new(PublisherControl { hub: hub.clone(), effects: effects.clone() });
-        let ice = IceServers::fixed(servers(config));
+        let ice = IceServers::start(providers(config), Trust::system());
         let webrtc = WebRtc::new(hub.clone(), endpoint_config(config), ice).with_control(control.clone());
         let router = whip::router(webrtc.clone(), control, WhipConfig::default());
         Self(Some(Endpoint { webrtc, router }))
@@ -68,14 +70,15 @@ impl Publishers {
     /// What `/status` says beside whether it runs.
     pub(crate) fn status(&self) -> Value {
         let sessions: Vec<Value> = self.sessions().iter().map(describe).collect();
-        json!({"sessions": sessions})
+        let ice = self.0.as_ref().map(|endpoint| endpoint.webrtc.ice_servers().report()).unwrap_or_default();
+        json!({"sessions": sessions, "ice": ice.iter().map(describe_provider).collect::<Vec<_>>()})
     }
 
-    /// The servers that a page may know: those that need no password.
+    /// The servers that a page may know: those without credentials, or with ones that end soon.
     pub(crate) fn ice_servers(&self) -> Value {
-        let all = self.0.as_ref().map(|endpoint| endpoint.webrtc.ice_servers().current()).unwrap_or_default();
-        let open = all.iter().filter(|server| server.credential.is_none());
-        json!({"iceServers": open.map(|server| json!({"urls": server.urls})).collect::<Vec<_>>()})
+        let told =
+            self.0.as_ref().map(|endpoint| endpoint.webrtc.ice_servers().for_page()).unwrap_or_default();
+        json!({"iceServers": told.iter().map(for_browser).collect::<Vec<_>>()})
     }
 
     /// Ends every session.
@@ -96,6 +99,9 @@ fn endpoint_config(config: &Config) -> WebRtcConfig {
     let everywhere = config.bind.is_unspecified() || config.bind.to_canonical().is_loopback();
     network.bind = if everywhere { Vec::new() } else { vec![config.bind] };
     network.loopback = true;
+    if !config.private_candidates {
+        network.private = PrivateAddresses::Refuse;
+    }
     let mut endpoint = WebRtcConfig::default();
     endpoint.network = network;
     endpoint.max_sessions = config.max_webrtc_sessions;
@@ -104,15 +110,48 @@ fn endpoint_config(config: &Config) -> WebRtcConfig {
     endpoint
 }
 
-/// The servers that sessions use. Those of the default are other people's: they are left alone while nobody from
-/// outside can be a publisher.
-fn servers(config: &Config) -> Vec<IceServer> {
+/// Where servers come from. Those of the default are other people's: they are left alone while nobody from outside
+/// can be a publisher.
+fn providers(config: &Config) -> Vec<ProviderSpec> {
     let is_default = config.ice_server == Config::default().ice_server;
-    if is_default && config.bind.to_canonical().is_loopback() {
-        return Vec::new();
+    let left_alone = is_default && config.bind.to_canonical().is_loopback();
+    let servers = config.ice_server.iter().filter(|_| !left_alone).map(|server| server.expose());
+    let all = servers.chain(config.turn.iter().map(|provider| provider.expose()));
+    // Invariant: the settings were read by the same parser.
+    all.filter_map(|text| text.parse().ok()).collect()
+}
+
+/// As `RTCPeerConnection` takes it.
+fn for_browser(server: &IceServer) -> Value {
+    let mut shown = json!({"urls": server.urls});
+    if let (Some(username), Some(credential)) = (&server.username, &server.credential) {
+        shown["username"] = username.as_str().into();
+        shown["credential"] = credential.as_str().into();
     }
-    // Invariant: the setting was read by the same parser.
-    config.ice_server.iter().filter_map(|server| server.expose().parse().ok()).collect()
+    shown
+}
+
+fn describe_provider(report: &ProviderReport) -> Value {
+    json!({
+        "name": report.name,
+        "state": report.state.as_str(),
+        "servers": report.servers,
+        "expires_s": report.expires_in.map(|t| t.as_secs()),
+        "error": report.error,
+        "for_page": report.for_page,
+    })
+}
+
+fn describe_server(report: &ServerReport) -> Value {
+    json!({
+        "url": report.url,
+        "state": report.state.as_str(),
+        "detail": report.detail,
+        "round_trip_ms": report.round_trip.map(|t| tenths(t * 1000)),
+        "bytes_sent": report.bytes_sent,
+        "bytes_received": report.bytes_received,
+        "dropped": report.dropped,
+    })
 }
 
 /// One session, without what only its publisher may know.
@@ -126,6 +165,10 @@ fn describe(info: &SessionInfo) -> Value {
         "silent_s": info.silent.map(tenths),
         "path": info.path.as_ref().map(describe_path),
         "failed": info.failed.iter().map(describe_failed).collect::<Vec<_>>(),
+        "servers": info.servers.iter().map(describe_server).collect::<Vec<_>>(),
+        "gathering": info.gathering,
+        "problem": info.problem,
+        "held_back": info.held_back.total(),
         "bytes": counters.bytes,
         "packets": counters.packets,
         "packets_lost": counters.packets_lost,
@@ -165,16 +208,42 @@ fn tenths(time: Duration) -> f64 {
 mod tests {
     use super::*;
 
+    fn names(config: &Config) -> Vec<String> {
+        providers(config).iter().map(ProviderSpec::name).collect()
+    }
+
     #[test]
     fn public_servers_are_left_alone_while_nobody_from_outside_can_publish() {
         let mut config = Config::default();
-        assert_eq!(servers(&config), []);
+        assert_eq!(names(&config), [""; 0]);
         config.bind = "0.0.0.0".parse().expect("an address");
-        assert_eq!(servers(&config).len(), 3);
+        assert_eq!(names(&config).len(), 3);
         config.bind = "127.0.0.1".parse().expect("an address");
-        config.ice_server = vec!["turn:t.example.org,me,a,secret".parse().expect("a server")];
-        let given = servers(&config);
-        assert_eq!((given.len(), given[0].credential.as_deref()), (1, Some("a,secret")));
+        config.turn = vec!["coturn:t.example,swordfish".parse().expect("a provider")];
+        assert_eq!(names(&config), ["coturn t.example"]);
+        config.ice_server = vec!["stun:s.example".parse().expect("a server")];
+        assert_eq!(names(&config), ["stun:s.example", "coturn t.example"]);
+    }
+
+    #[tokio::test]
+    async fn pages_get_credentials_that_end_soon_and_no_others() {
+        let config = Config {
+            ice_server: vec!["stun:s.example".parse().expect("a server")],
+            turn: vec![
+                "turn:long.example,me,swordfish".parse().expect("a server"),
+                "coturn:soon.example,swordfish".parse().expect("a provider"),
+            ],
+            ..Config::default()
+        };
+        let ice = IceServers::start(providers(&config), Trust::system());
+        let told: Vec<Value> = ice.for_page().iter().map(for_browser).collect();
+        let text = Value::from(told.clone()).to_string();
+        assert!(!text.contains("long.example") && !text.contains("swordfish"), "{text}");
+        assert_eq!(told[0], json!({"urls": ["stun:s.example"]}));
+        assert!(told[1]["username"].is_string() && told[1]["credential"].is_string(), "{text}");
+        let reports: Vec<Value> = ice.report().iter().map(describe_provider).collect();
+        assert_eq!(reports.len(), 3);
+        assert!(!Value::from(reports).to_string().contains("swordfish"));
     }
 
     #[test]
@@ -183,6 +252,7 @@ mod tests {
             bind: "192.0.2.1".parse().expect("an address"),
             udp_ports: Some("50000-50010".parse().expect("ports")),
             external_ip: vec!["198.51.100.1".parse().expect("an address")],
+            private_candidates: false,
             max_webrtc_sessions: 5,
             max_webrtc_half_open: 4,
             max_webrtc_half_open_per_address: 3,
@@ -198,6 +268,8 @@ mod tests {
             (endpoint.network.external, endpoint.network.bind),
             (config.external_ip, vec![config.bind])
         );
-        assert!(endpoint_config(&Config::default()).network.bind.is_empty());
+        assert_eq!(endpoint.network.private, PrivateAddresses::Refuse);
+        let network = endpoint_config(&Config::default()).network;
+        assert!(network.bind.is_empty() && network.private == PrivateAddresses::Allow);
     }
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 pub(crate) use self::load::Problems;
 pub use self::load::{Invalid, Loaded, Origin, SettingError, load};
-pub use self::network::{IceServerText, PortRange};
+pub use self::network::{IceServerText, PortRange, TurnText};
 pub use self::print::{markdown, print};
 pub(crate) use self::secret::HIDDEN;
 pub use self::secret::Token;
@@ -127,6 +127,10 @@ settings! {
         ice_server [secret]: Vec<IceServerText> = Kind::Words("SERVER", "URL or URL,user,credential, with a URL like stun:HOST:PORT or turn:HOST:PORT?transport=tcp; or none"),
             Some("stun:stun.l.google.com:19302 stun:stun1.l.google.com:19302 stun:stun.cloudflare.com:3478"),
             "STUN and TURN servers. The default ones are asked only while the server listens beyond loopback; given ones always.";
+        turn [secret]: Vec<TurnText> = Kind::Words("PROVIDER", "turn:HOST:PORT,USER,CREDENTIAL, coturn:HOST:PORT,SECRET, cloudflare:KEY_ID,API_TOKEN, twilio:ACCOUNT_SID,AUTH_TOKEN, metered:APP,API_KEY, https://HOST/PATH,TOKEN or vdo-ninja"), None,
+            "Where TURN servers come from, for networks that let nothing through directly; always asked. Credentials that end soon, and those of public:turn:..., are told to browsers.";
+        private_candidates: bool = Kind::Bool, Some("true"),
+            "Connect to publishers at private addresses, as in the same LAN. Switch it off where all come from outside.";
         udp_ports: Option<PortRange> = Kind::Text("A-B", "ports like 50000-50100"), None,
             "UDP ports for media, to be opened in a firewall; any free ones unless set. Every session takes one or two of each address.";
         external_ip: Vec<IpAddr> = Kind::List("ADDRESS", "IP addresses"), None,

@@ -93,6 +93,51 @@ impl fmt::Debug for IceServerText {
     }
 }
 
+/// Where TURN servers come from, as it was given: a server, or a provider with its key.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TurnText(String);
+
+impl TurnText {
+    /// All of it, secrets included.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for TurnText {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        #[cfg(feature = "whip")]
+        text.parse::<ooblex_ingest::ice::provider::ProviderSpec>().map_err(|e| e.to_string())?;
+        Ok(Self(text.trim().to_owned()))
+    }
+}
+
+impl fmt::Display for TurnText {
+    /// The kind of provider alone.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.split_once(':') {
+            Some((kind, _)) => write!(f, "{kind}:{HIDDEN}"),
+            None => f.write_str(&self.0),
+        }
+    }
+}
+
+impl fmt::Debug for TurnText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl SettingType for Vec<TurnText> {
+    fn read(texts: &[String], _: &Setting) -> Result<Self, String> {
+        texts.iter().map(|t| t.parse()).collect()
+    }
+    fn to_toml(&self) -> Option<String> {
+        Some(quoted_list(self))
+    }
+}
+
 /// The word that stands for an empty list where the default is not empty.
 const NONE: &str = "none";
 
@@ -130,5 +175,9 @@ mod tests {
         let shown = format!("{server} {server:?} {:?}", vec![server.clone()].to_toml());
         assert!(shown.contains("turn.example.org") && !shown.contains("swordfish"), "{shown}");
         assert!(server.expose().ends_with(",me,swordfish,1"));
+        let provider: TurnText = "cloudflare:key,swordfish".parse().expect("a provider");
+        let shown = format!("{provider} {provider:?} {:?}", vec![provider.clone()].to_toml());
+        assert!(shown.contains("cloudflare:***") && !shown.contains("swordfish"), "{shown}");
+        assert_eq!("vdo-ninja".parse::<TurnText>().expect("a provider").to_string(), "vdo-ninja");
     }
 }

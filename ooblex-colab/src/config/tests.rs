@@ -42,9 +42,13 @@ fn example(setting: &Setting) -> (String, String) {
             let server = "turn:turn.example.org,me,swordfish";
             (server.into(), format!("[{server:?}]"))
         }
+        ("turn", _) => {
+            let provider = "coturn:turn.example.org,swordfish";
+            (provider.into(), format!("[{provider:?}]"))
+        }
         ("udp_ports", _) => quoted("50000-50100"),
         ("external_ip", _) => ("192.0.2.1,2001:db8::1".into(), "[\"192.0.2.1\", \"2001:db8::1\"]".into()),
-        ("webrtc", _) => ("false".into(), "false".into()),
+        ("webrtc" | "private_candidates", _) => ("false".into(), "false".into()),
         ("webrtc_port", _) => ("8443".into(), "8443".into()),
         ("model_name", _) => quoted("blur|sepia"),
         ("log_level", _) => quoted("warn,ooblex_mjpeg=debug"),
@@ -301,7 +305,7 @@ fn the_printed_configuration_names_origins_and_hides_secrets() {
 fn secrets_are_in_no_output() {
     const SECRET: &str = "swordfish-0123456789";
     let secrets = || SETTINGS.iter().filter(|s| s.secret);
-    assert!(secrets().count() >= 4);
+    assert!(secrets().count() >= 5);
     for setting in secrets() {
         let good = if setting.name.ends_with("_token") { SECRET.to_owned() } else { example(setting).0 };
         let flag = format!("--{}={good}", setting.flag());

@@ -47,7 +47,7 @@ fn sockets(findings: &mut Findings, config: &Config) {
             Verdict::Note,
             "UDP",
             "no socket can be opened",
-            "publishers need a TURN server over TCP: setting ice_server",
+            "publishers need a TURN server over TCP: setting turn",
         ),
         (_, None) => {
             findings.add(Verdict::Fine, "UDP", &format!("{}; any free port", open.join(" and ")), "")
@@ -73,7 +73,7 @@ fn sockets(findings: &mut Findings, config: &Config) {
 fn servers(findings: &mut Findings, config: &Config, ask_stun: bool) {
     let urls = || config.ice_server.iter().map(|server| server.url());
     let stun: Vec<&str> = urls().filter_map(|url| url.strip_prefix("stun:")).collect();
-    let turns = urls().filter(|url| url.starts_with("turn")).count();
+    let turns = urls().filter(|url| url.starts_with("turn")).count() + config.turn.len();
     match (stun.is_empty(), ask_stun) {
         (true, _) => {
             findings.add(
@@ -95,7 +95,7 @@ fn servers(findings: &mut Findings, config: &Config, ask_stun: bool) {
                         findings.add(Verdict::Fine, "STUN", &found, "");
                     }
                     Err(error) => {
-                        let fix = "another server may do; if none does, UDP is blocked: use a TURN server";
+                        let fix = "another server may do; if none does, UDP is blocked: set turn";
                         findings.add(Verdict::Note, "STUN", &format!("{server}: {error}"), fix);
                     }
                 }

@@ -306,6 +306,7 @@ fn publishers(text: &mut Text, app: &AppState) {
     let name = "ooblex_webrtc_relayed_sessions";
     let relayed = sessions.iter().filter(|s| s.path.as_ref().is_some_and(|p| p.is_relayed())).count();
     text.single(name, "gauge", "WebRTC publishers whose video comes through a TURN server.", relayed);
+    relays(text, &sessions);
     for (name, help, read) in SESSION_COUNTERS {
         text.family(name, "counter", help);
         let mut by_stream = BTreeMap::new();
@@ -315,6 +316,29 @@ fn publishers(text: &mut Text, app: &AppState) {
         for (stream, count) in by_stream {
             text.sample(name, &[("stream", stream.as_str())], count);
         }
+    }
+}
+
+/// What was not sent, and what went through relays.
+#[cfg(feature = "whip")]
+fn relays(text: &mut Text, sessions: &[ooblex_ingest::webrtc::SessionInfo]) {
+    let name = "ooblex_webrtc_relay_bytes_total";
+    text.family(name, "counter", "Bytes to and from STUN and TURN servers.");
+    let servers = || sessions.iter().flat_map(|s| &s.servers);
+    text.sample(name, &[("direction", "sent")], servers().map(|s| s.bytes_sent).sum::<u64>());
+    text.sample(name, &[("direction", "received")], servers().map(|s| s.bytes_received).sum::<u64>());
+    let name = "ooblex_webrtc_held_back_packets_total";
+    text.family(name, "counter", "Packets to addresses that publishers named which were not sent.");
+    let sum = |read: fn(&ooblex_ingest::webrtc::HeldBack) -> u64| -> u64 {
+        sessions.iter().map(|s| read(&s.held_back)).sum()
+    };
+    for (reason, count) in [
+        ("refused", sum(|h| h.refused)),
+        ("rate", sum(|h| h.rate)),
+        ("cap", sum(|h| h.cap)),
+        ("unanswered", sum(|h| h.unanswered)),
+    ] {
+        text.sample(name, &[("reason", reason)], count);
     }
 }
 
