@@ -124,11 +124,22 @@ struct Decoding<O> {
     origins: VecDeque<Origin>,
     /// Everything up to the next key frame is dropped.
     broken: bool,
+    /// It is reported that nothing can be shown.
+    reported: bool,
 }
 
 impl<O: Output> Decoding<O> {
     fn new(session: Arc<SessionHandle>, pool: BufferPool, output: O, feedback: Arc<Feedback>) -> Self {
-        Self { session, pool, output, feedback, decoder: None, origins: VecDeque::new(), broken: false }
+        Self {
+            session,
+            pool,
+            output,
+            feedback,
+            decoder: None,
+            origins: VecDeque::new(),
+            broken: false,
+            reported: false,
+        }
     }
 
     fn run(mut self, units: &Units) {
@@ -182,6 +193,7 @@ impl<O: Output> Decoding<O> {
             if status.problem.as_ref() != Some(&text) {
                 tracing::warn!(stream = %self.session.stream, codec, %error, "a publisher's video cannot be shown");
                 status.problem = Some(text);
+                self.reported = true;
             }
         }
         self.feedback.ask();
@@ -220,7 +232,9 @@ impl<O: Output> Decoding<O> {
             );
         }
         self.session.shared.on_picture(now);
-        self.session.shared.status().problem = None;
+        if std::mem::take(&mut self.reported) {
+            self.session.shared.status().problem = None;
+        }
         self.output.push(frame)
     }
 }

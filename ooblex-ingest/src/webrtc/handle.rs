@@ -79,7 +79,6 @@ pub(super) struct Status {
     pub(super) path: Option<CandidatePath>,
     pub(super) failed: Vec<FailedPath>,
     pub(super) problem: Option<String>,
-    pub(super) gathering: Vec<String>,
     pub(super) servers: Vec<ServerReport>,
     pub(super) held_back: HeldBack,
     pub(super) packets: u64,
@@ -132,7 +131,7 @@ impl Shared {
     }
 
     /// The peer is reached; true the first time.
-    pub(super) fn on_connected(&self, _now: Instant) -> bool {
+    pub(super) fn on_connected(&self) -> bool {
         !self.connected.swap(true, Ordering::Relaxed)
     }
 
@@ -190,7 +189,6 @@ impl Shared {
             path: status.path,
             failed: status.failed,
             problem: status.problem,
-            gathering: status.gathering,
             servers: status.servers,
             held_back: status.held_back,
             counters,
@@ -219,7 +217,7 @@ pub(super) mod testing {
         let at = |ms| start + Duration::from_millis(ms);
         let state = |ms| shared.info(StreamId::default(), at(ms)).state;
         assert_eq!(state(0), SessionState::Connecting);
-        assert!(shared.on_connected(at(10)) && !shared.on_connected(at(11)));
+        assert!(shared.on_connected() && !shared.on_connected());
         assert_eq!(state(20), SessionState::Waiting);
         shared.on_packet(at(30), 1_000);
         assert_eq!(state(40), SessionState::Waiting);

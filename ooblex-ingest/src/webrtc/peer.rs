@@ -1,6 +1,6 @@
 //! One peer connection: made from a checked offer, answered, and watched.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,8 +13,7 @@ use webrtc::data_channel::DataChannel;
 use webrtc::media_stream::track_remote::TrackRemote;
 use webrtc::peer_connection::{
     PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder,
-    RTCIceGatheringState, RTCPeerConnectionIceErrorEvent, RTCPeerConnectionState, RTCSessionDescription,
-    SettingEngine, SettingEngineBuilder,
+    RTCIceGatheringState, RTCPeerConnectionState, RTCSessionDescription, SettingEngine, SettingEngineBuilder,
 };
 
 use super::answer::Answer;
@@ -55,7 +54,6 @@ pub(super) enum Link {
 pub(super) struct Peer {
     connection: Arc<dyn PeerConnection>,
     gathered: watch::Receiver<bool>,
-    errors: Arc<Mutex<Vec<String>>>,
     closed: bool,
     /// Ports and relays of the session, which live as long as it.
     network: Arc<NetworkSession>,
@@ -73,20 +71,12 @@ struct Handler {
     link: watch::Sender<Link>,
     tracks: mpsc::Sender<Arc<dyn TrackRemote>>,
     channels: mpsc::Sender<Arc<dyn DataChannel>>,
-    errors: Arc<Mutex<Vec<String>>>,
 }
 
 #[async_trait]
 impl PeerConnectionEventHandler for Handler {
     async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
         self.gathered.send_replace(state == RTCIceGatheringState::Complete);
-    }
-
-    async fn on_ice_candidate_error(&self, event: RTCPeerConnectionIceErrorEvent) {
-        let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
-        if errors.len() < 8 {
-            errors.push(format!("{}: {} {}", event.url, event.error_code, event.error_text));
-        }
     }
 
     async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
@@ -155,8 +145,7 @@ impl Peer {
         let (link, links) = watch::channel(Link::Connecting);
         let (track, tracks) = mpsc::channel(TRACKS);
         let (channel, channels) = mpsc::channel(CHANNELS);
-        let errors = Arc::<Mutex<Vec<String>>>::default();
-        let handler = Handler { gathered, link, tracks: track, channels: channel, errors: errors.clone() };
+        let handler = Handler { gathered, link, tracks: track, channels: channel };
         let (engine, interceptors) = codec::engine(offer).map_err(refused)?;
         let OpenedNetwork { runtime, udp_addrs, servers, session } = network;
         let connection = PeerConnectionBuilder::new()
@@ -174,7 +163,6 @@ impl Peer {
         let peer = Self {
             connection: Arc::new(connection),
             gathered: has_gathered,
-            errors,
             closed: false,
             network: session,
         };
@@ -238,11 +226,6 @@ impl Peer {
     /// Candidates and pairs as they are now.
     pub(super) async fn stats(&self, now: std::time::Instant) -> webrtc::peer_connection::RTCStatsReport {
         self.connection.get_stats(now, webrtc::peer_connection::StatsSelector::None).await
-    }
-
-    /// What STUN and TURN servers complained about.
-    pub(super) fn gathering_errors(&self) -> Vec<String> {
-        self.errors.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Ends the connection and returns what it holds.

@@ -316,8 +316,6 @@ pub struct SessionInfo {
     pub path: Option<CandidatePath>,
     /// What else was tried, and why it does not carry the session.
     pub failed: Vec<FailedPath>,
-    /// What STUN and TURN servers complained about, for people.
-    pub gathering: Vec<String>,
     /// What was tried with each STUN and TURN server, in the server's words where it refused.
     pub servers: Vec<ServerReport>,
     /// Packets to addresses that the publisher named which were not sent, and why.

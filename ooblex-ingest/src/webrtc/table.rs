@@ -191,7 +191,7 @@ mod tests {
         assert!(matches!(error, PublishError::TooManySessions { limit: 4 }));
         // Whoever has connected does not count among them.
         for session in table.all() {
-            session.shared.on_connected(now);
+            session.shared.on_connected();
         }
         add(&mut table, &from(4, "192.0.2.1"), now).expect("room");
         let error = add(&mut table, &from(5, "192.0.2.1"), now).expect_err("all are taken");

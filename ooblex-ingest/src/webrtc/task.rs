@@ -230,9 +230,8 @@ impl<O: Output> Running<O> {
         handle.shared.status().disconnected = link == Link::Disconnected;
         match link {
             Link::Connected => {
-                let now = Instant::now();
-                if handle.shared.on_connected(now) {
-                    let after_ms = now.saturating_duration_since(handle.shared.created()).as_millis() as u64;
+                if handle.shared.on_connected() {
+                    let after_ms = handle.shared.created().elapsed().as_millis() as u64;
                     tracing::info!(stream = %handle.stream, after_ms, "WebRTC publisher connected");
                 }
                 self.start_thread()?;
@@ -372,13 +371,11 @@ impl<O: Output> Running<O> {
         let network = self.session.peer.network();
         let (path, failed) = report::paths(&stats, |relayed| network.relay_transport(relayed));
         let (servers, held_back) = (network.report(), network.held_back());
-        let errors = self.session.peer.gathering_errors();
         let discarded = stats.inbound_rtp_streams().map(|stream| stream.packets_discarded).sum();
         let counts = self.video.counts();
         let mut status = self.session.handle.shared.status();
         status.path = path.or(status.path.take());
         status.failed = failed;
-        status.gathering = errors;
         (status.servers, status.held_back) = (servers, held_back);
         status.codec = self.video.codec().or(status.codec);
         status.packets = counts.packets;

@@ -56,7 +56,7 @@ pub(super) struct Video {
     active: Option<usize>,
     /// Counts of layers that are gone, and requests that are made here.
     past: VideoCounts,
-    /// When clock times of the sender are known.
+    /// SSRCs to ask for a key frame whatever comes.
     requested: Vec<u32>,
 }
 
