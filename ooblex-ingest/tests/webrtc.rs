@@ -559,7 +559,10 @@ async fn a_source_yields_frames_until_its_publisher_goes() {
 
     let refused = WebRtcSource::answer("nonsense", &config(), &[]).await.err().expect("refused");
     assert_eq!(Problem::from(refused).status(), 400);
-    // Dropping a source ends its connection.
+}
+
+#[tokio::test]
+async fn dropping_a_source_ends_its_connection() {
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let mut publisher = Publisher::new(Codec::H264).await;
     let offer = publisher.offer().await;
