@@ -209,6 +209,29 @@ fn vp9_intra_only_and_repeated_frames_are_no_key_frames() {
 }
 
 #[test]
+fn vp9_references_that_make_no_sense_prove_nothing() {
+    let frame = [0x86, 0x49, 0x83, 0x42, 0, 0];
+    let heads: [&[u8]; 4] = [
+        // Flexible, no other picture, but the spatial layer below the lowest.
+        &[0xBC, 5, 0x01],
+        // Flexible, the picture itself.
+        &[0xFC, 5, 0x00, 0x00],
+        // Flexible, a picture that never came.
+        &[0xFC, 5, 0x00, 0x02],
+        // Flexible, without a picture id.
+        &[0x7C, 0x00, 0x02],
+    ];
+    for head in heads {
+        let mut feed = Feed::new(VideoCodec::Vp9);
+        for _ in 0..3 {
+            assert_eq!(feed.frame([[head, &frame].concat()]), None, "{head:?}");
+        }
+        assert!(feed.asks());
+        assert_eq!(feed.assembler.stats().unreferenced, 3, "{head:?}");
+    }
+}
+
+#[test]
 fn av1_units_get_their_sizes_and_lose_what_has_no_place() {
     let mut feed = Feed::new(VideoCodec::Av1);
     let sequence = [0x0A, 3, 1, 2, 3];

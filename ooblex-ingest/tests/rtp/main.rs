@@ -6,6 +6,7 @@ mod behaviour;
 mod formats;
 mod link;
 mod properties;
+mod seeds;
 mod streams;
 
 use std::time::{Duration, Instant};

@@ -143,7 +143,8 @@ impl Vp9 {
         let mut below = None;
         self.frames.iter().all(|LayerFrame { descriptor, .. }| {
             let layer = descriptor.layer.unwrap_or_default();
-            let inter_layer = !layer.inter_layer || below == layer.spatial.checked_sub(1);
+            // The lowest layer has none below, whatever its descriptor says.
+            let inter_layer = !layer.inter_layer || below.is_some() && below == layer.spatial.checked_sub(1);
             below = Some(layer.spatial);
             let Some((this, modulus)) = descriptor.picture else { return false };
             // A frame without references that is no key frame: intra only, or the sender does not tell.

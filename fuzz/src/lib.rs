@@ -1,0 +1,182 @@
+//! What the fuzz targets do with their input. The tests of ooblex-ingest include this file and run all seeds through
+//! it, so that it may use nothing but what they have, too.
+
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use ooblex_core::hub::{Beginning, Hub, HubConfig, StreamFactory};
+use ooblex_core::pipeline::Effect;
+use ooblex_core::{BoxError, BufferPool, FrameSink, PassThrough, StreamId};
+use ooblex_ingest::decode::{self, VideoCodec};
+use ooblex_ingest::ice::IceServers;
+use ooblex_ingest::rtp::{Assembler, AssemblerConfig, Packet};
+use ooblex_ingest::webrtc::{PublishRequest, PublisherId, WebRtc, WebRtcConfig};
+
+/// A target: takes any bytes, panics only if something is wrong.
+pub type Target = fn(&[u8]);
+
+/// Every target by its name.
+pub const TARGETS: &[(&str, Target)] = &[
+    ("rtp_vp8", rtp_vp8),
+    ("rtp_vp9", rtp_vp9),
+    ("rtp_h264", rtp_h264),
+    ("rtp_av1", rtp_av1),
+    ("decode_vp8", decode_vp8),
+    ("decode_vp9", decode_vp9),
+    ("decode_h264", decode_h264),
+    ("offer", offer),
+    ("fragment", fragment),
+];
+
+/// The next record: a byte of instructions, and as many bytes as the two after it say.
+fn record<'a>(data: &mut &'a [u8]) -> Option<(u8, &'a [u8])> {
+    let (&[head, low, high], rest) = data.split_first_chunk::<3>()?;
+    let size = usize::from(u16::from_le_bytes([low, high])).min(rest.len());
+    let (payload, rest) = rest.split_at(size);
+    *data = rest;
+    Some((head, payload))
+}
+
+/// Small limits, so that short inputs reach them.
+const MAX_FRAME_BYTES: usize = 8 << 10;
+
+/// Packets of one track. Instructions: bit 0 marker, bit 1 next timestamp, bits 2 and 3 sequence (next, one lost, two
+/// back, far away), bit 4 time passes, bit 5 wait until something happens, bit 6 the caller wants a key frame, bit 7
+/// timestamp leaps.
+fn rtp(codec: VideoCodec, mut data: &[u8]) {
+    let config = AssemblerConfig::default().max_frame_bytes(MAX_FRAME_BYTES).max_held(64, 64 << 10);
+    let mut assembler = Assembler::new(codec, config);
+    let mut now = Instant::now();
+    let (mut sequence, mut timestamp) = (u16::MAX - 3, u32::MAX - 9000);
+    let (mut waits_for_key, mut requests) = (true, Vec::new());
+    while let Some((head, payload)) = record(&mut data) {
+        let on = |bit: u8| head >> bit & 1 == 1;
+        sequence = sequence.wrapping_add([1, 2, 0u16.wrapping_sub(2), 20_000][usize::from(head >> 2 & 3)]);
+        timestamp = timestamp.wrapping_add(if on(1) { 3000 } else { 0 });
+        timestamp = timestamp.wrapping_add(if on(7) { 0x7777_7777 } else { 0 });
+        now += Duration::from_millis(if on(4) { 25 } else { 0 });
+        if on(6) {
+            assembler.require_keyframe();
+            waits_for_key = true;
+        }
+        let payload = Bytes::copy_from_slice(payload);
+        assembler.push(Packet { sequence, timestamp, marker: on(0), payload }, now);
+        if let Some(wake) = assembler.wake_at().filter(|_| on(5)) {
+            now = now.max(wake);
+        }
+        while let Some(unit) = assembler.pop(now) {
+            assert!(!unit.data.is_empty() && unit.data.len() <= 2 * MAX_FRAME_BYTES, "{unit:?}");
+            assert!(unit.received <= now);
+            assert!(unit.keyframe || !waits_for_key, "{unit:?} before any key frame");
+            if codec == VideoCodec::H264 {
+                assert!(unit.data.starts_with(&[0, 0, 0, 1]));
+            }
+            waits_for_key = false;
+        }
+        assert!(assembler.wake_at().is_none_or(|wake| wake > now), "something is due that was not done");
+        if assembler.take_keyframe_request(now) {
+            requests.push(now);
+        }
+    }
+    assert!(requests.windows(2).all(|pair| pair[1] - pair[0] >= Duration::from_millis(500)));
+    let stats = assembler.stats();
+    assert!(stats.lost <= 3000 * stats.packets && stats.late + stats.duplicates <= stats.packets);
+    assert!(stats.frames + stats.broken + stats.unreferenced + stats.oversized <= stats.packets);
+}
+
+/// RTP packets to VP8 frames.
+pub fn rtp_vp8(data: &[u8]) {
+    rtp(VideoCodec::Vp8, data);
+}
+
+/// RTP packets to VP9 superframes.
+pub fn rtp_vp9(data: &[u8]) {
+    rtp(VideoCodec::Vp9, data);
+}
+
+/// RTP packets to H.264 access units.
+pub fn rtp_h264(data: &[u8]) {
+    rtp(VideoCodec::H264, data);
+}
+
+/// RTP packets to AV1 temporal units.
+pub fn rtp_av1(data: &[u8]) {
+    rtp(VideoCodec::Av1, data);
+}
+
+/// Access units, one record each.
+fn decode(codec: VideoCodec, mut data: &[u8]) {
+    // Larger pictures only take longer.
+    const MAX_UNITS: usize = 6;
+    let Ok(mut decoder) = decode::open(codec, BufferPool::new(4)) else { return };
+    let mut pictures = Vec::new();
+    for pts in 0..MAX_UNITS {
+        let Some((_, unit)) = record(&mut data) else { break };
+        let _ = decoder.decode(unit, pts as i64, &mut pictures);
+    }
+    let _ = decoder.flush(&mut pictures);
+    for picture in pictures {
+        let image = &picture.image;
+        assert!(u64::from(image.width()) * u64::from(image.height()) <= decode::MAX_VIDEO_PIXELS);
+    }
+}
+
+/// VP8 frames to pictures.
+pub fn decode_vp8(data: &[u8]) {
+    decode(VideoCodec::Vp8, data);
+}
+
+/// VP9 superframes to pictures.
+pub fn decode_vp9(data: &[u8]) {
+    decode(VideoCodec::Vp9, data);
+}
+
+/// H.264 access units to pictures.
+pub fn decode_h264(data: &[u8]) {
+    decode(VideoCodec::H264, data);
+}
+
+/// Streams that go nowhere.
+struct Nothing;
+
+impl StreamFactory for Nothing {
+    fn effect(&self, _: &StreamId) -> Result<Effect, BoxError> {
+        Effect::prepare("none", 0, Box::new(PassThrough))
+    }
+
+    fn sinks(&self, _: &Beginning<'_>) -> Vec<Box<dyn FrameSink>> {
+        Vec::new()
+    }
+}
+
+/// An offer, to its answer and through it: sockets on loopback only, and the session is closed at once.
+pub fn offer(data: &[u8]) {
+    static RUNTIME: OnceLock<(tokio::runtime::Runtime, WebRtc)> = OnceLock::new();
+    let Ok(text) = str::from_utf8(data) else { return };
+    let (runtime, webrtc) = RUNTIME.get_or_init(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        let mut config = WebRtcConfig::default();
+        config.network.loopback = true;
+        config.network.bind = vec![std::net::Ipv4Addr::LOCALHOST.into()];
+        config.gather_timeout = Duration::from_millis(200);
+        let webrtc = runtime.block_on(async {
+            WebRtc::new(Hub::new(HubConfig::default(), Nothing), config, IceServers::default())
+        });
+        (runtime, webrtc)
+    });
+    let stream = StreamId::new("fuzz").expect("a name");
+    let request = PublishRequest { stream, publisher: PublisherId::of_key(b"fuzz"), address: None };
+    runtime.block_on(async {
+        let Ok(published) = webrtc.publish(text, request).await else { return };
+        assert!(published.answer.contains("a=ice-ufrag:") && published.answer.contains("a=fingerprint:"));
+        assert!(webrtc.close(&published.id).await, "a session that was just opened");
+    });
+    assert!(webrtc.sessions().is_empty(), "the session is left behind");
+}
+
+/// An SDP fragment of a trickling publisher.
+pub fn fragment(data: &[u8]) {
+    ooblex_ingest::whip::fuzz_fragment(data);
+}
