@@ -10,6 +10,8 @@ use ooblex_core::pipeline::Effect;
 use ooblex_core::{BoxError, BufferPool, FrameSink, PassThrough, StreamId};
 use ooblex_ingest::decode::{self, VideoCodec};
 use ooblex_ingest::ice::IceServers;
+use ooblex_ingest::ice::provider::IceList;
+use ooblex_ingest::ice::relay::{self, FrameReader};
 use ooblex_ingest::rtp::{Assembler, AssemblerConfig, Packet};
 use ooblex_ingest::webrtc::{PublishRequest, PublisherId, WebRtc, WebRtcConfig};
 
@@ -27,6 +29,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("decode_h264", decode_h264),
     ("offer", offer),
     ("fragment", fragment),
+    ("ice_list", ice_list),
+    ("turn_stream", turn_stream),
 ];
 
 /// The next record: a byte of instructions, and as many bytes as the two after it say.
@@ -179,4 +183,53 @@ pub fn offer(data: &[u8]) {
 /// An SDP fragment of a trickling publisher.
 pub fn fragment(data: &[u8]) {
     ooblex_ingest::whip::fuzz_fragment(data);
+}
+
+/// A list of ICE servers as providers send it.
+pub fn ice_list(data: &[u8]) {
+    match IceList::parse(data) {
+        Ok(list) => {
+            assert!((1..=32).contains(&list.servers.len()));
+            assert!(list.life.is_none_or(|life| life <= Duration::from_secs(7 * 24 * 3600)));
+            for server in &list.servers {
+                let shown = format!("{server:?}");
+                let elsewhere = |secret: &str| server.urls.iter().any(|url| url.contains(secret));
+                for secret in
+                    server.credential.iter().filter(|secret| secret.len() > 12 && !elsewhere(secret))
+                {
+                    assert!(!shown.contains(secret.as_str()), "a credential is shown");
+                }
+            }
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+/// What a TURN server sends on a stream, in pieces whose size the first byte chooses. Whatever is read can be written,
+/// and is read again.
+pub fn turn_stream(data: &[u8]) {
+    let Some((&size, stream)) = data.split_first() else { return };
+    let (mut reader, mut again) = (FrameReader::default(), FrameReader::default());
+    for piece in stream.chunks(usize::from(size) + 1) {
+        reader.push(piece);
+        loop {
+            match reader.next_frame() {
+                Ok(Some(frame)) => {
+                    let (_, written) = relay::frame(&frame).expect("a whole message");
+                    assert_eq!(written.len() % 4, 0);
+                    again.push(&written);
+                    assert_eq!(again.next_frame().expect("a message").as_ref(), Some(&frame));
+                    assert_eq!(again.pending(), 0);
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    assert_eq!(reader.next_frame(), Err(error), "no stream comes to its senses");
+                    return;
+                }
+            }
+        }
+        assert!(reader.pending() <= 20 + (64 << 10), "more is held than one message");
+    }
+    // A datagram, too.
+    let _ = relay::frame(stream);
 }

@@ -71,4 +71,6 @@ seeds! {
     decode_h264: 40,
     offer: 40,
     fragment: 500,
+    ice_list: 500,
+    turn_stream: 500,
 }
