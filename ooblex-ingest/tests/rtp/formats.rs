@@ -92,6 +92,18 @@ fn h264_parameter_sets_that_may_be_lost_make_the_key_frame_doubtful() {
 }
 
 #[test]
+fn time_runs_backwards_where_pictures_are_sent_ahead_of_those_shown_before() {
+    let mut feed = Feed::new(VideoCodec::H264);
+    feed.timestamp = 9000;
+    let first = feed.frame([h264_sps(), h264_pps(), idr(1)]).unwrap();
+    feed.timestamp = 18_000;
+    let ahead = feed.frame([h264_slice(0x41, 5, 1, 20, 2)]).unwrap();
+    feed.timestamp = 12_000;
+    let between = feed.frame([h264_slice(0x01, 6, 2, 20, 3)]).unwrap();
+    assert_eq!([first.pts, ahead.pts, between.pts], [9000, 18_000, 12_000]);
+}
+
+#[test]
 fn h264_filler_is_left_out_and_delimiters_stay() {
     let mut feed = Feed::new(VideoCodec::H264);
     let delimiter = vec![0x09, 0x10];
@@ -229,6 +241,18 @@ fn vp9_references_that_make_no_sense_prove_nothing() {
         assert!(feed.asks());
         assert_eq!(feed.assembler.stats().unreferenced, 3, "{head:?}");
     }
+}
+
+#[test]
+fn av1_frames_after_a_loss_are_doubtful_although_they_begin_with_a_sequence_header() {
+    let mut feed = Feed::new(VideoCodec::Av1);
+    let frame = |head: u8| vec![0x20, 3, 0x08, 0, 0, 0x30, head, 7, 7];
+    assert!(feed.frame([frame(0x10)]).unwrap().keyframe);
+    assert!(feed.frame([frame(0x30)]).is_some());
+    feed.lose();
+    assert_eq!(feed.frame([frame(0x30)]), None);
+    assert!(feed.asks());
+    assert!(feed.frame([frame(0x10)]).unwrap().gap);
 }
 
 #[test]
