@@ -35,7 +35,7 @@ pub(super) async fn named(
 pub(super) fn options(shared: &Shared, request: &HeaderMap) -> Response {
     let mut response = Takes::Sdp.options();
     if !request.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
-        links::append(&shared.webrtc.ice_servers().current(), false, response.headers_mut());
+        links::append(&shared.webrtc.ice_servers().for_page(), false, response.headers_mut());
     }
     response
 }
@@ -102,6 +102,6 @@ fn created(shared: &Shared, prefix: &str, published: Published) -> Response {
         headers.insert(header::ETAG, etag);
     }
     Takes::Fragments.accepts(headers);
-    links::append(&shared.webrtc.ice_servers().current(), true, headers);
+    links::append(&shared.webrtc.ice_servers().for_page(), true, headers);
     response
 }

@@ -120,6 +120,7 @@ async fn links_are_one_field_each_and_plain() {
         "stun:stun.example:3478",
         "turn:turn.example:3478?transport=udp,1735689600:me,aB+/9=",
         "turns:turn.example:5349?transport=tcp,1735689600:me,aB+/9=",
+        "turn:own.example:3478,private,for-the-server-alone",
     ];
     let ice = ice.map(|s| s.parse::<IceServer>().expect("a server")).to_vec();
     let mut config = config();
@@ -128,7 +129,7 @@ async fn links_are_one_field_each_and_plain() {
     let answer = server.offer("/whip", OBS).await;
     assert_eq!(answer.status, 201, "{answer:?}");
     let links = answer.all("link");
-    assert_eq!(links.len(), 3);
+    assert_eq!(links.len(), 3, "credentials of long life are not for publishers");
     for (link, url) in links.iter().zip(["<stun:stun", "<turn:turn", "<turns:turn"]) {
         assert!(link.starts_with(url) && !link.contains(','), "{link}");
         assert_eq!(link.split(';').nth(1), Some(" rel=\"ice-server\""));

@@ -12,7 +12,8 @@ use ooblex_core::pipeline::Effect;
 use ooblex_core::testing::CollectingSink;
 use ooblex_core::{BoxError, FrameSink, PassThrough, StreamId};
 use ooblex_http::{Problem, ServeConfig, serve};
-use ooblex_ingest::ice::{IceServer, IceServers};
+use ooblex_ingest::ice::provider::ProviderSpec;
+use ooblex_ingest::ice::{IceServer, IceServers, Trust};
 use ooblex_ingest::webrtc::{WebRtc, WebRtcConfig};
 use ooblex_ingest::whip::{self, StreamControl, WhipConfig};
 use serde_json::Value;
@@ -102,7 +103,7 @@ impl Server {
         limits.target_fps = 0;
         let hub = Hub::new(limits, sinks.clone());
         let chosen = Arc::<Chosen>::default();
-        let webrtc = WebRtc::new(hub, config, IceServers::fixed(ice)).with_control(chosen.clone());
+        let webrtc = WebRtc::new(hub, config, told(ice)).with_control(chosen.clone());
         let router = mount(whip::router(webrtc.clone(), chosen.clone(), whip));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -205,4 +206,13 @@ pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(start.elapsed() < SOON, "{what} did not happen");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// Servers that publishers are told with their credentials, but for those of the user `private`.
+fn told(servers: Vec<IceServer>) -> IceServers {
+    let spec = |server: IceServer| {
+        let public = server.username.as_deref() != Some("private");
+        ProviderSpec::Server { server, public }
+    };
+    IceServers::start(servers.into_iter().map(spec).collect(), Trust::system())
 }
