@@ -40,7 +40,7 @@ case $host in
 esac
 command -v c++ >/dev/null || skip "there is no C++ compiler to build libFuzzer with"
 export CARGO_TARGET_DIR=$cache/target
-cargo fetch -q --locked --manifest-path fuzz/Cargo.toml --target "$host" || skip "its dependencies cannot be fetched"
+cargo fetch -q --manifest-path fuzz/Cargo.toml --target "$host" || skip "its dependencies cannot be fetched"
 
 # Coverage of edges and of compared values, which guide the search. A target triple keeps them out of build scripts.
 flags=(-Cpasses=sancov-module)
@@ -51,7 +51,7 @@ start=$SECONDS
 bins=()
 for target in "${targets[@]}"; do bins+=(--bin "$target"); done
 RUSTFLAGS="--cfg fuzzing ${flags[*]}" \
-    cargo build -q --release --locked --manifest-path fuzz/Cargo.toml --target "$host" "${bins[@]}"
+    cargo build -q --release --manifest-path fuzz/Cargo.toml --target "$host" "${bins[@]}"
 echo "fuzz: built in $((SECONDS - start)) s"
 
 # Every run adds to what was found; above this many inputs a target starts over from its seeds.

@@ -1,19 +1,14 @@
 //! What the fuzz targets do with their input. The tests of ooblex-ingest include this file and run all seeds through
 //! it, so that it may use nothing but what they have, too.
 
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ooblex_core::hub::{Beginning, Hub, HubConfig, StreamFactory};
-use ooblex_core::pipeline::Effect;
-use ooblex_core::{BoxError, BufferPool, FrameSink, PassThrough, StreamId};
+use ooblex_core::BufferPool;
 use ooblex_ingest::decode::{self, VideoCodec};
-use ooblex_ingest::ice::IceServers;
 use ooblex_ingest::ice::provider::IceList;
 use ooblex_ingest::ice::relay::{self, FrameReader};
 use ooblex_ingest::rtp::{Assembler, AssemblerConfig, Packet};
-use ooblex_ingest::webrtc::{PublishRequest, PublisherId, WebRtc, WebRtcConfig};
 
 /// A target: takes any bytes, panics only if something is wrong.
 pub type Target = fn(&[u8]);
@@ -141,43 +136,9 @@ pub fn decode_h264(data: &[u8]) {
     decode(VideoCodec::H264, data);
 }
 
-/// Streams that go nowhere.
-struct Nothing;
-
-impl StreamFactory for Nothing {
-    fn effect(&self, _: &StreamId) -> Result<Effect, BoxError> {
-        Effect::prepare("none", 0, Box::new(PassThrough))
-    }
-
-    fn sinks(&self, _: &Beginning<'_>) -> Vec<Box<dyn FrameSink>> {
-        Vec::new()
-    }
-}
-
-/// An offer, to its answer and through it: sockets on loopback only, and the session is closed at once.
+/// An offer, to its answer by the WebRTC implementation, without sockets.
 pub fn offer(data: &[u8]) {
-    static RUNTIME: OnceLock<(tokio::runtime::Runtime, WebRtc)> = OnceLock::new();
-    let Ok(text) = str::from_utf8(data) else { return };
-    let (runtime, webrtc) = RUNTIME.get_or_init(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.expect("a runtime");
-        let mut config = WebRtcConfig::default();
-        config.network.loopback = true;
-        config.network.bind = vec![std::net::Ipv4Addr::LOCALHOST.into()];
-        config.gather_timeout = Duration::from_millis(200);
-        let webrtc = runtime.block_on(async {
-            WebRtc::new(Hub::new(HubConfig::default(), Nothing), config, IceServers::default())
-        });
-        (runtime, webrtc)
-    });
-    let stream = StreamId::new("fuzz").expect("a name");
-    let request = PublishRequest { stream, publisher: PublisherId::of_key(b"fuzz"), address: None };
-    runtime.block_on(async {
-        let Ok(published) = webrtc.publish(text, request).await else { return };
-        assert!(published.answer.contains("a=ice-ufrag:") && published.answer.contains("a=fingerprint:"));
-        assert!(webrtc.close(&published.id).await, "a session that was just opened");
-    });
-    assert!(webrtc.sessions().is_empty(), "the session is left behind");
+    ooblex_ingest::webrtc::fuzz_offer(data);
 }
 
 /// An SDP fragment of a trickling publisher.
