@@ -188,6 +188,10 @@ async fn what_is_chosen_before_a_stream_begins_is_what_it_begins_with() {
     // It has begun, so time does not matter any more.
     control.forget_absent(&hub, now + Duration::from_secs(600));
     assert_eq!(control.of(&id("b")).params, size(5));
+    let gone = self::hub(&control, &[]).0;
+    control.forget_absent(&gone, now + Duration::from_secs(1));
+    assert_eq!(control.of(&id("b")).chain.to_string(), "none", "it ended, and took its effect with it");
+    control.choose(&hub, &id("b"), "step", size(5), now).expect("switches");
     control.choose(&hub, &id("c"), "step", size(5), now).expect("chooses");
     control.forget_absent(&hub, now + Duration::from_secs(61));
     assert_eq!(control.of(&id("c")).chain.to_string(), "none", "it did not begin in time");
