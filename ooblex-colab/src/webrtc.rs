@@ -166,7 +166,6 @@ fn describe(info: &SessionInfo) -> Value {
         "path": info.path.as_ref().map(describe_path),
         "failed": info.failed.iter().map(describe_failed).collect::<Vec<_>>(),
         "servers": info.servers.iter().map(describe_server).collect::<Vec<_>>(),
-        "gathering": info.gathering,
         "problem": info.problem,
         "held_back": info.held_back.total(),
         "bytes": counters.bytes,
