@@ -97,7 +97,7 @@ pub(super) fn has_type(headers: &HeaderMap, expected: &str) -> bool {
 pub(super) fn wrong_type(headers: &HeaderMap, expected: &'static str) -> Problem {
     let given = headers.get(header::CONTENT_TYPE).map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned());
     let shown: String = given.as_deref().unwrap_or("absent").chars().take(100).collect();
-    Problem::new(415, "unsupported_type", format!("Content-Type is {shown}; send {expected}"))
+    Problem::new(415, "unsupported_type", format!("the Content-Type is {shown}; send {expected}"))
         .field("Content-Type")
         .value(shown)
         .limit(expected)
