@@ -8,7 +8,7 @@ from the other. Settings come as JSON objects, one a line, from standard input, 
 counted so far; the program ends with its input.
 
     {"loss": 0.05, "delay_ms": [0, 100], "direction": "right"}   for packets that go to the right (or left, or both)
-    {"udp": "none"}          no UDP passes; "all"; or an IPv4 address: only from and to that one
+    {"udp": "none"}          no UDP passes; "all"; or "ADDRESS:PORT" with an IPv4 address: only from and to there
     {"up": false}            nothing passes
 
 A delay is drawn for each packet from the given range, so that packets overtake each other. The random numbers are seeded.
@@ -55,12 +55,15 @@ class Wire:
         self.waiting, self.count = [], 0
 
     def refuses(self, frame):
-        packet = frame[VNET_HEADER:]
-        if self.udp == "all" or len(packet) < 34 or struct.unpack_from("!H", packet, 12)[0] != ETH_P_IP:
+        packet = frame[VNET_HEADER + 14 :]
+        kind = struct.unpack_from("!H", frame, VNET_HEADER + 12)[0]
+        if self.udp == "all" or kind != ETH_P_IP or packet[9] != UDP:
             return False
-        if packet[14 + 9] != UDP:
-            return False
-        ends = socket.inet_ntoa(packet[26:30]), socket.inet_ntoa(packet[30:34])
+        ports = (packet[0] & 15) * 4
+        ends = [
+            f"{socket.inet_ntoa(packet[at : at + 4])}:{struct.unpack_from('!H', packet, ports + port)[0]}"
+            for at, port in ((12, 0), (16, 2))
+        ]
         return self.udp not in ends
 
     def take(self, side, out):

@@ -30,8 +30,7 @@ ENCODERS = {
 }
 CAPS = {
     "vp8": "application/x-rtp,media=video,encoding-name=VP8,payload=96",
-    "h264": "application/x-rtp,media=video,encoding-name=H264,payload=96,profile-level-id=(string)42e01f,"
-    "packetization-mode=(string)1",
+    "h264": "application/x-rtp,media=video,encoding-name=H264,payload=96",
 }
 
 
@@ -61,8 +60,9 @@ class Publisher:
         self.peer.connect("notify::connection-state", self.on_state)
 
     def on_picture(self, _pad, _info):
-        # The file begins with the connection. The clock runs on meanwhile, so that the first pictures come at once.
-        if self.sent == 0:
+        # The offer needs what the first picture says about the stream; the others wait for the connection. The clock
+        # runs on meanwhile, so that the next ones come at once.
+        if self.sent == 1:
             self.valve.wait()
         peer.tell("sent", counter=self.sent, at=time.time())
         self.sent += 1

@@ -82,23 +82,32 @@ pub fn difference(a: &Rgb, b: &Rgb) -> (f64, f64) {
     (sum as f64 / count as f64, worst)
 }
 
-/// Checks that pictures never go back, that the server's numbers rise with the publisher's, and that none looks as if
-/// something were missing in it.
+/// Checks that pictures never go back, and that the server's numbers rise with the publisher's.
+///
+/// # Panics
+/// When they do not.
+#[track_caller]
+pub fn check_order(shots: &[Shot]) {
+    check_rising(shots);
+    for pair in shots.windows(2) {
+        assert_eq!(pair[1].sequence == pair[0].sequence, pair[1].counter == pair[0].counter, "{pair:?}");
+    }
+}
+
+/// Checks that pictures never go back. Of a publisher whose camera may show one of them twice.
 ///
 /// # Panics
 /// When one does.
 #[track_caller]
-pub fn check_order(shots: &[Shot]) {
+pub fn check_rising(shots: &[Shot]) {
     for pair in shots.windows(2) {
-        let [a, b] = pair else { unreachable!("pairs") };
-        assert!(b.counter >= a.counter, "{} after {}", b.counter, a.counter);
-        assert_eq!(b.sequence == a.sequence, b.counter == a.counter, "{a:?} {b:?}");
-        assert!(b.sequence >= a.sequence, "{a:?} {b:?}");
+        assert!(pair[1].counter >= pair[0].counter, "{} after {}", pair[1].counter, pair[0].counter);
+        assert!(pair[1].sequence >= pair[0].sequence, "{pair:?}");
     }
 }
 
-/// Checks that every picture looks as it was drawn, up to what an encoder does. A block that was decoded from wrong
-/// references is off by far more.
+/// Checks that every picture looks as it was drawn, up to what an encoder does: at its bit rate it may leave a block of
+/// 16x16 half as it was, but the box of another picture, or a grey field, is off by far more.
 ///
 /// # Panics
 /// When one does not.
@@ -106,7 +115,7 @@ pub fn check_order(shots: &[Shot]) {
 pub fn check_pixels(shots: &[Shot]) {
     for shot in shots {
         let (mean, worst) = shot.error;
-        assert!(mean < 6.0 && worst < 40.0, "a broken picture: {shot:?}");
+        assert!(mean < 3.0 && worst < 100.0, "a broken picture: {shot:?}");
     }
 }
 
@@ -171,5 +180,9 @@ mod tests {
         assert_eq!(ages(&shots, &sent), [0, 0, 3]);
         assert_eq!(missing(&shots), (2, 5));
         assert!(std::panic::catch_unwind(|| check_order(&[shot(4, 0.0), shot(3, 0.1)])).is_err());
+        // One picture under two numbers.
+        let twice = [shot(4, 0.0), Shot { sequence: 12, ..shot(4, 0.1) }];
+        check_rising(&twice);
+        assert!(std::panic::catch_unwind(|| check_order(&twice)).is_err());
     }
 }

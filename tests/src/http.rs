@@ -1,7 +1,7 @@
 //! An HTTP/1.1 client that hides nothing: it sends the bytes it is given and hands back what came.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 
 use serde_json::Value;
 
@@ -119,6 +119,20 @@ impl Connection {
     pub fn open(addr: SocketAddr) -> std::io::Result<Self> {
         let stream = TcpStream::connect_timeout(&addr, PATIENCE)?;
         stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        Ok(Self { stream: BufReader::with_capacity(1 << 16, stream), addr })
+    }
+
+    /// Connects from an address of this machine, such as another one of the loopback.
+    ///
+    /// # Errors
+    /// When nobody listens or the address is not this machine's.
+    pub fn open_from(from: IpAddr, addr: SocketAddr) -> std::io::Result<Self> {
+        let socket = socket2::Socket::new(socket2::Domain::for_address(addr), socket2::Type::STREAM, None)?;
+        socket.bind(&SocketAddr::from((from, 0)).into())?;
+        socket.connect_timeout(&addr.into(), PATIENCE)?;
+        let stream = TcpStream::from(socket);
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         Ok(Self { stream: BufReader::with_capacity(1 << 16, stream), addr })

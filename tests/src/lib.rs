@@ -20,6 +20,7 @@ pub mod pattern;
 pub mod peers;
 pub mod problem;
 pub mod publisher;
+pub mod sdp;
 pub mod server;
 pub mod tools;
 pub mod ws;

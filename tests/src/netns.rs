@@ -167,11 +167,12 @@ mod tests {
     use super::*;
     use crate::{PATIENCE, skip};
 
+    const PORT: u16 = 5_000;
+
     /// How many of 400 datagrams arrive at the other address.
     fn arrive(network: &Network, to: Ipv4Addr) -> usize {
-        let receiver = network.right.enter(|| UdpSocket::bind((to, 0)).unwrap());
+        let receiver = network.right.enter(|| UdpSocket::bind((to, PORT)).unwrap());
         receiver.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
-        let port = receiver.local_addr().unwrap().port();
         // While they are sent: the receiver's buffer does not hold them all.
         let counter = std::thread::spawn(move || {
             let mut buffer = [0; 2000];
@@ -180,7 +181,7 @@ mod tests {
         network.left.enter(|| {
             let sender = UdpSocket::bind((LEFT, 0)).unwrap();
             for _ in 0..400 {
-                sender.send_to(&[7; 1200], (to, port)).unwrap();
+                sender.send_to(&[7; 1200], (to, PORT)).unwrap();
                 std::thread::sleep(Duration::from_micros(300));
             }
         });
@@ -197,7 +198,7 @@ mod tests {
         network.set(&json!({ "loss": 0.25, "direction": "right", "delay_ms": [0, 20] }));
         let came = arrive(&network, RIGHT);
         assert!((250..=350).contains(&came), "{came} of 400 at a loss of a quarter");
-        network.set(&json!({ "loss": 0.0, "udp": RIGHT_SERVER.to_string() }));
+        network.set(&json!({ "loss": 0.0, "udp": format!("{RIGHT_SERVER}:{PORT}") }));
         assert_eq!((arrive(&network, RIGHT), arrive(&network, RIGHT_SERVER)), (0, 400));
         network.set(&json!({ "udp": "none" }));
         assert_eq!(arrive(&network, RIGHT_SERVER), 0);

@@ -225,6 +225,13 @@ impl Server {
         self.child.id()
     }
 
+    /// How many threads and open files the process has.
+    pub fn threads_and_files(&self) -> (usize, usize) {
+        let count =
+            |what: &str| std::fs::read_dir(format!("/proc/{}/{what}", self.pid())).map_or(0, Iterator::count);
+        (count("task"), count("fd"))
+    }
+
     /// Resident memory in bytes, where the system tells.
     pub fn memory_bytes(&self) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).ok()?;
@@ -323,11 +330,11 @@ pub(crate) fn collect(from: impl Read + Send + 'static, log: &Arc<Mutex<String>>
     });
 }
 
-/// The first loopback URL in a log.
+/// The first loopback URL in a log; a server that listens everywhere calls itself localhost.
 fn address(log: &str) -> Option<SocketAddr> {
     // Only whole lines: a port must not be read by halves.
     let log = &log[..=log.rfind('\n')?];
-    let (_, rest) = log.split_once("http://127.0.0.1:")?;
+    let (_, rest) = log.split_once("http://127.0.0.1:").or_else(|| log.split_once("http://localhost:"))?;
     let port: String = rest.chars().take_while(char::is_ascii_digit).collect();
     Some(SocketAddr::from(([127, 0, 0, 1], port.parse().ok()?)))
 }

@@ -5,14 +5,18 @@
 // Tests: a broken expectation is a failed test.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
+mod browsers;
 mod cli;
 mod control;
 mod hostile;
 mod live;
 mod metadata;
+mod networks;
 mod page;
+mod publishers;
 mod readers;
 mod refusals;
+mod sessions;
 mod snapshots;
 mod sockets;
 mod sources;
@@ -20,6 +24,7 @@ mod state;
 mod streams;
 mod uploads;
 mod watching;
+mod whip;
 
 use ooblex_tests::jpeg;
 use ooblex_tests::mark::{self, Mark};
