@@ -90,6 +90,9 @@ pub(super) struct Status {
 
 /// Nothing for this long while connected means `stalled` in reports; the stream's own patience says the same.
 const STALLED: Duration = Duration::from_secs(5);
+/// A publisher that answers no connectivity checks still counts as reached while its packets come: some answer hardly
+/// any.
+const UNREACHED: Duration = Duration::from_secs(1);
 
 impl Shared {
     pub(super) fn new(created: Instant) -> Self {
@@ -162,7 +165,7 @@ impl Shared {
         let state = match self.since(&self.last_picture, now) {
             _ if status.ended => SessionState::Ended,
             _ if !self.has_connected() => SessionState::Connecting,
-            _ if status.disconnected => SessionState::Disconnected,
+            _ if status.disconnected && self.silent_for(now) >= UNREACHED => SessionState::Disconnected,
             _ if self.silent_for(now) >= STALLED => SessionState::Stalled,
             None => SessionState::Waiting,
             Some(quiet) if quiet >= STALLED => SessionState::Stalled,
@@ -224,7 +227,8 @@ pub(super) mod testing {
         shared.on_picture(at(50));
         assert_eq!(state(60), SessionState::Live);
         shared.status().disconnected = true;
-        assert_eq!(state(70), SessionState::Disconnected);
+        assert_eq!(state(70), SessionState::Live, "a publisher that answers no checks, but sends");
+        assert_eq!(state(1_030), SessionState::Disconnected);
         shared.status().disconnected = false;
         assert_eq!(state(5_029), SessionState::Live);
         assert_eq!(state(5_030), SessionState::Stalled);

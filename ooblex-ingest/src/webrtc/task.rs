@@ -238,7 +238,7 @@ impl<O: Output> Running<O> {
                 self.report().await;
             }
             Link::Disconnected => {
-                tracing::info!(stream = %handle.stream, "WebRTC publisher not reached; waiting for it");
+                tracing::debug!(stream = %handle.stream, "WebRTC publisher answers no connectivity checks");
                 if self.session.peer.is_closed_by_peer().await {
                     return Err(Over::because("the publisher closed the connection"));
                 }
