@@ -175,7 +175,8 @@ class App {
       this.failures += 1;
       const refusal = error instanceof Refusal ? error : null;
       byId("token-form").hidden = !refusal || ![401, 403, 429].includes(refusal.status);
-      setConnection("lost", refusal?.message ?? "No connection to the server");
+      const text = refusal?.status === 401 ? "A token is needed" : refusal?.message;
+      setConnection("lost", text ?? "No connection to the server");
     }
   }
 
