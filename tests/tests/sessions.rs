@@ -1,12 +1,14 @@
 //! How WebRTC sessions begin, change hands and end, and what bad ones leave behind.
 
 use std::net::IpAddr;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use ooblex_tests::http::{self, Connection};
 use ooblex_tests::multipart::Viewer;
 use ooblex_tests::problem::expect_problem;
 use ooblex_tests::server::{Server, signal};
+use ooblex_tests::tools::{output, start};
 use ooblex_tests::{PATIENCE, frames, peers, sdp, skip, wait_for};
 use serde_json::json;
 
@@ -135,6 +137,47 @@ fn silence_stalls_a_stream_and_the_end_of_consent_removes_it() {
     println!("removed {took:?} after the last sign of life");
     // Consent lasts 30 s (RFC 7675 section 5.1); a stream must not go with the first lost check, either.
     assert!(took > Duration::from_secs(8) && took < Duration::from_secs(45), "{took:?}");
+}
+
+#[test]
+fn a_publisher_that_answers_hardly_any_checks_stays_while_it_sends() {
+    // FFmpeg's muxer reads its socket only now and then. Its packets show as well that it is there.
+    let ffmpeg = match peers::ffmpeg_with_whip() {
+        Ok(path) => path,
+        Err(reason) => skip!("{reason}"),
+    };
+    let server = Server::start(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(ffmpeg);
+    command
+        .args([
+            "-hide_banner",
+            "-loglevel",
+            "warning",
+            "-re",
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc=size=320x240:rate=10",
+        ])
+        .args(["-c:v", "libx264", "-profile:v", "baseline", "-preset", "ultrafast", "-tune", "zerolatency"])
+        .args(["-pix_fmt", "yuv420p", "-g", "20", "-f", "whip", &server.url("/whip/cam")]);
+    let process = start(&mut command, folder.path(), "ffmpeg");
+    viewer_of(&server, "cam").close();
+    // Longer than consent lasts without an answer (RFC 7675 section 5.1: 30 s).
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_secs(38) {
+        let entry = server.stream("cam").expect("the stream is there");
+        assert_eq!(
+            entry["state"],
+            "live",
+            "after {:?}: {}",
+            begin.elapsed(),
+            output(folder.path(), "ffmpeg")
+        );
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    drop(process);
 }
 
 #[test]
