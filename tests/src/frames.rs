@@ -49,7 +49,14 @@ pub fn watch(viewer: &mut Viewer, id: u8, time: Duration) -> Vec<Shot> {
                 assert_eq!(seen, id, "a picture of another publisher");
                 shots.push(shot);
             }
-            None => assert!(shots.is_empty(), "a picture without a mark after {:?}", shots.last()),
+            None => assert!(
+                shots.is_empty(),
+                "a picture of {}x{} without a mark, {:.2} s after {:?}",
+                picture.width,
+                picture.height,
+                at - shots.last().map_or(at, |shot: &Shot| shot.at),
+                shots.last()
+            ),
         }
     }
     shots
