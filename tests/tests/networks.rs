@@ -191,7 +191,8 @@ fn a_bad_network_costs_pictures_but_never_shows_a_broken_one() {
         viewer.until("pictures after the outage", |part| part.mark().is_some_and(|mark| mark.counter > last));
         let took = back.elapsed();
         println!("{codec}: back after {took:?}");
-        assert!(took < Duration::from_millis(1500), "{codec}: back after {took:?}");
+        // A tenth of a second where the first request for a key frame arrives; the next one follows within a second.
+        assert!(took < Duration::from_millis(2500), "{codec}: back after {took:?}");
         let after = frames::watch(&mut viewer, 4, Duration::from_secs(1));
         check_order(&broken);
         check_order(&after);
