@@ -86,6 +86,15 @@ core_crates() {
     [ "$count" -le "$core_crates_max" ]
 }
 
+# Seconds that each fuzz target runs: enough to notice what breaks at once; `scripts/fuzz.sh 600` searches.
+fuzz_seconds=3
+fuzz() {
+    scripts/fuzz.sh "$fuzz_seconds" | tee "$logs/fuzz.txt"
+    local status=${PIPESTATUS[0]}
+    tail -n 1 "$logs/fuzz.txt" >"$logs/fuzz.note"
+    return "$status"
+}
+
 results() {
     "$python" -m doctest scripts/test_results.py || return 1
     "$python" scripts/test_results.py --mandatory tests/mandatory.txt --skips "$logs/skips.txt" \
@@ -107,6 +116,7 @@ if step build build; then
 else
     for name in tests doctests results; do not_run "$name" "the build failed"; done
 fi
+step fuzz fuzz
 step docs docs
 step core-alone cargo build --release -p ooblex-core --no-default-features
 step mjpeg-alone cargo build --release -p ooblex-mjpeg --no-default-features

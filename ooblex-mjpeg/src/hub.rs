@@ -83,14 +83,16 @@ pub struct MjpegCounters {
 /// The MJPEG side of all streams. Cheap to clone; the last clone ends the fan-out thread and with it all viewers.
 ///
 /// ```
+/// use ooblex_core::hub::Beginning;
 /// use ooblex_core::prelude::*;
 /// use ooblex_mjpeg::{MjpegConfig, MjpegHub};
-/// use std::sync::Arc;
 ///
 /// # fn main() -> std::io::Result<()> {
 /// let mjpeg = MjpegHub::new(MjpegConfig::default())?;
 /// // A sink for the pipeline of the stream `cam`; viewers come through `ooblex_mjpeg::router`.
-/// let sink = mjpeg.sink(&StreamId::new("cam").expect("a name"), &Arc::default());
+/// // A hub makes one for each stream: see `ooblex_core::hub::StreamFactory`.
+/// let (id, stats) = (StreamId::new("cam").expect("a name"), Default::default());
+/// let sink = mjpeg.sink(&Beginning::new(&id, "camera", &stats));
 /// # drop(sink);
 /// assert_eq!(mjpeg.total_viewers(), 0);
 /// # Ok(()) }

@@ -6,15 +6,15 @@
 //! whole pictures and delays nobody. It does not decode anything itself.
 //!
 //! ```
+//! use ooblex_core::hub::Beginning;
 //! use ooblex_core::prelude::*;
 //! use ooblex_mjpeg::{MjpegConfig, MjpegHub, Target};
-//! use std::sync::Arc;
 //! use std::time::Instant;
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
 //! let mjpeg = MjpegHub::new(MjpegConfig::default())?;
 //! let id = StreamId::default();
-//! let mut sink = mjpeg.sink(&id, &Arc::default());
+//! let mut sink = mjpeg.sink(&Beginning::new(&id, "camera", &Default::default()));
 //!
 //! // Somebody watches, a frame comes, the stream ends.
 //! let mut viewer = mjpeg.admit(Target::Stream(id.clone()), None).expect("room").into_parts();

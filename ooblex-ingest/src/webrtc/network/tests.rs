@@ -55,6 +55,20 @@ async fn described(config: NetworkConfig, servers: &[IceServer]) -> (Duration, S
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_server_said_is_reported_before_that_it_lacks_an_address_family() {
+    let both = ["127.0.0.1", "::1"].map(|ip| ip.parse().expect("an address"));
+    let config = NetworkConfig { bind: both.to_vec(), ..loopback() };
+    // Several, since a choice by chance is often right. Nobody listens on these ports any more.
+    let listeners = [0; 8].map(|_| std::net::TcpListener::bind("127.0.0.1:0").expect("listen"));
+    let gone = listeners.map(|listener| listener.local_addr().expect("address").port());
+    let servers = gone.map(|port| server(&format!("turn:127.0.0.1:{port}?transport=tcp,u,c")));
+    let (_, _, reports) = described(config, &servers).await;
+    for index in 0..servers.len() {
+        assert!(!detail(&reports, index).contains("IPv6"), "{reports:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn servers_that_do_not_answer_hold_nothing_up_and_are_told_apart() {
     let (_hole, silent) = black_hole();
     let mute = TcpListener::bind("127.0.0.1:0").await.expect("listen");

@@ -1,6 +1,5 @@
 //! What the sockets of one session share: servers, limits, reports.
 
-use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::io;
@@ -110,6 +109,8 @@ impl Session {
         for (index, server) in self.servers.remote() {
             let links = state.links.iter().filter(|((_, of), _)| *of == index);
             let tried = links.map(|((socket, _), link)| {
+                // What a server said tells more than that it has no address of one family.
+                let rank = (link.address().is_none(), *socket);
                 let mut report = link.report();
                 if let Some((owner, stream)) = state.streams.get(&index)
                     && owner == socket
@@ -117,15 +118,11 @@ impl Session {
                     let socket = state.sockets.get(*socket).and_then(Option::as_ref);
                     report.dropped = stream.dropped() + socket.map_or(0, |socket| socket.inbox.dropped());
                 }
-                report
+                (report, rank)
             });
             let untried = || Link::new(server.url.clone(), None).report();
-            // Of sockets that failed alike the one that got furthest tells most: a refusal, not that the server has
-            // no address of another socket's family.
-            let telling = |report: &ServerReport| {
-                (usefulness(report), Reverse(report.bytes_received), Reverse(report.bytes_sent))
-            };
-            reports.push(tried.min_by_key(telling).unwrap_or_else(untried));
+            let best = tried.min_by_key(|(report, rank)| (usefulness(report), *rank));
+            reports.push(best.map_or_else(untried, |(report, _)| report));
         }
         reports.extend(self.servers.skipped());
         reports
