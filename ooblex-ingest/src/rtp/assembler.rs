@@ -122,6 +122,7 @@ impl Assembler {
     /// order, but for the access unit.
     pub fn push(&mut self, packet: Packet, now: Instant) {
         self.stats.packets += 1;
+        self.requests.heard(now);
         self.reorder.insert(packet, now, &mut self.stats);
         self.advance(now);
     }

@@ -13,11 +13,21 @@ const LAST_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) struct KeyframeRequests {
     wanted: bool,
     last: Option<(Instant, Duration)>,
+    heard: Option<Instant>,
 }
 
 impl KeyframeRequests {
     pub(super) fn want(&mut self) {
         self.wanted = true;
+    }
+
+    /// A packet has come. After a silence of the first interval or more the network was away, and what was asked
+    /// meanwhile went the way of everything else: the next request is a first one.
+    pub(super) fn heard(&mut self, now: Instant) {
+        let before = self.heard.replace(now).unwrap_or(now);
+        if now.saturating_duration_since(before) >= FIRST_INTERVAL {
+            self.last = None;
+        }
     }
 
     /// A key frame has come out.
@@ -56,6 +66,24 @@ mod tests {
         let asked: Vec<_> =
             (0..4000).filter(|&ms| requests.take(start + Duration::from_millis(ms))).collect();
         assert_eq!(asked, [0, 500, 1250, 2250, 3250]);
+    }
+
+    #[test]
+    fn after_a_silence_the_next_request_comes_at_once() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut requests = KeyframeRequests::default();
+        requests.heard(start);
+        requests.want();
+        let lost: Vec<_> = (0..2300).filter(|&ms| requests.take(at(ms))).collect();
+        assert_eq!(lost, [0, 500, 1250, 2250]);
+        requests.heard(at(2300));
+        assert!(requests.take(at(2300)));
+        // Packets that keep coming change nothing.
+        for ms in (2310..2800).step_by(10) {
+            requests.heard(at(ms));
+            assert!(!requests.take(at(ms)), "at most one in half a second");
+        }
     }
 
     #[test]
