@@ -3,7 +3,8 @@
 
     cargo metadata --all-features --locked --format-version 1 | scripts/licences.py
 
-Fails when a crate's licence expression cannot be met with the licences in `licenses.allow`, when a crate that
+Fails when a crate's licence expression cannot be met with the licences in `licenses.allow` and those that
+`licenses.exceptions` allow for this crate, when a crate that
 `bans.deny` marks `deny-multiple-versions` is there in several versions (development dependencies aside, as with
 cargo-deny), and when a crate comes from a git repository or from a second registry.
 """
@@ -96,9 +97,11 @@ def shipped(metadata):
 
 def findings(metadata, policy):
     """Every breach of the policy, one line each."""
-    allow = set(policy["licenses"]["allow"])
+    everywhere = set(policy["licenses"]["allow"])
+    exceptions = {entry["crate"]: set(entry["allow"]) for entry in policy["licenses"].get("exceptions", [])}
     packages = metadata["packages"]
     for package in packages:
+        allow = everywhere | exceptions.get(package["name"], set())
         name = f"{package['name']} {package['version']}"
         licence = package["license"]
         try:

@@ -137,6 +137,12 @@ impl Frame {
         }
     }
 
+    /// Moves the frame out; what is left has its identity and no picture.
+    pub(crate) fn take(&mut self) -> Self {
+        let left = Self::new(self.stream.clone(), self.sequence, self.received, self.image.vacant());
+        std::mem::replace(self, left)
+    }
+
     /// Sets the media time.
     pub fn with_pts(mut self, pts: Option<MediaTime>) -> Self {
         self.pts = pts;

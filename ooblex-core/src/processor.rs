@@ -55,6 +55,18 @@ pub enum FailurePolicy {
     Blank,
 }
 
+impl FailurePolicy {
+    /// The stricter one: what holds for processors in a row.
+    pub fn strictest(self, other: Self) -> Self {
+        let rank = |policy| match policy {
+            Self::Pass => 0,
+            Self::Hold => 1,
+            Self::Blank => 2,
+        };
+        if rank(other) > rank(self) { other } else { self }
+    }
+}
+
 /// Whether frames may be dropped to stay current.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -155,7 +167,7 @@ pub trait FrameProcessor: Send + 'static {
     /// [`ProcessError::Frame`] for this frame alone, [`ProcessError::Fatal`] when nothing more can come.
     fn process(&mut self, frame: &mut Frame, cx: &mut ProcessContext<'_>) -> Result<Verdict, ProcessError>;
 
-    /// Processes several frames, of different streams when shared by a [`Worker`](crate::worker::Worker). One
+    /// Processes several frames, of different streams when shared by a [`FrameWorker`](crate::worker::FrameWorker). One
     /// result a frame, in order.
     fn process_batch(
         &mut self,
@@ -188,6 +200,12 @@ pub trait FrameProcessor: Send + 'static {
         Vec::new()
     }
 
+    /// Gives away the drawing of what this processor finds, if it draws at all, so that it can be done after later
+    /// steps of a chain. From then on the processor itself only annotates.
+    fn take_overlay(&mut self) -> Option<Box<dyn FrameProcessor>> {
+        None
+    }
+
     /// Whether a frame costs less to process than to hand to another thread: no pixel is looked at, nothing waits.
     /// In live mode such a processor runs where frames arrive, which may be a network task.
     fn is_free(&self) -> bool {
@@ -217,6 +235,9 @@ impl<P: FrameProcessor + ?Sized> FrameProcessor for Box<P> {
     }
     fn steps(&self) -> Vec<String> {
         (**self).steps()
+    }
+    fn take_overlay(&mut self) -> Option<Box<dyn FrameProcessor>> {
+        (**self).take_overlay()
     }
     fn is_free(&self) -> bool {
         (**self).is_free()

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::BoxError;
-use crate::processor::FrameProcessor;
+use crate::processor::{FailurePolicy, FrameProcessor};
 
 /// The value of an option.
 #[derive(Clone, Debug, PartialEq)]
@@ -289,6 +289,9 @@ pub struct KindSpec {
     pub params: Option<Vec<ParamSpec>>,
     /// The model it needs, if any.
     pub needs_model: Option<String>,
+    /// What viewers see of a stream while the processor is not ready or after it failed. What
+    /// [`FrameProcessor::on_failure`] says of a processor of this kind is never stricter.
+    pub on_failure: FailurePolicy,
 }
 
 impl KindSpec {
@@ -300,6 +303,7 @@ impl KindSpec {
             description: description.into(),
             params: Some(Vec::new()),
             needs_model: None,
+            on_failure: FailurePolicy::default(),
         }
     }
 
@@ -318,6 +322,12 @@ impl KindSpec {
     /// Names the model it needs.
     pub fn needs_model(mut self, model: &str) -> Self {
         self.needs_model = Some(model.into());
+        self
+    }
+
+    /// Says what viewers see while the processor is not ready or after it failed.
+    pub fn on_failure(mut self, policy: FailurePolicy) -> Self {
+        self.on_failure = policy;
         self
     }
 

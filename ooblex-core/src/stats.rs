@@ -1,6 +1,6 @@
 //! Counters, drop reasons, histograms and rates: lock-free where frames pass.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -415,7 +415,7 @@ impl StageTimes {
 /// have really come faster than that. A source at exactly the cap, jitter included, loses nothing.
 #[derive(Debug)]
 pub struct RateCap {
-    per_second: AtomicU32,
+    per_second: f64,
     credit: Mutex<Credit>,
 }
 
@@ -430,7 +430,7 @@ const ONE_FRAME: f64 = 1.0 - 1e-6;
 impl RateCap {
     /// A cap; 0 means none.
     pub fn new(per_second: u32) -> Self {
-        Self { per_second: AtomicU32::new(per_second), credit: Mutex::new((MAX_CREDIT, None)) }
+        Self { per_second: f64::from(per_second), credit: Mutex::new((MAX_CREDIT, None)) }
     }
 
     /// Whether a frame that arrives at `now` may pass.
@@ -452,7 +452,7 @@ impl RateCap {
 
     /// The credit as it is at `now`, and the rate; `None` without a cap.
     fn credit_at(&self, now: Instant) -> Option<(MutexGuard<'_, Credit>, f64)> {
-        let rate = f64::from(self.per_second.load(Ordering::Relaxed));
+        let rate = self.per_second;
         if rate == 0.0 {
             return None;
         }

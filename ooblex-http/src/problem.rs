@@ -62,6 +62,25 @@ impl Problem {
         }))
     }
 
+    /// A value in a JSON body that is of another type than it must be: 400, `wrong_type`.
+    ///
+    /// ```
+    /// let problem = ooblex_http::Problem::wrong_type("sdp", "text", &7.into());
+    /// assert_eq!(problem.status().as_u16(), 400);
+    /// assert!(problem.to_json().contains("sdp is a number; it must be text"));
+    /// ```
+    pub fn wrong_type(field: &str, expected: &str, value: &Value) -> Self {
+        let found = match value {
+            Value::Null => "null",
+            Value::Bool(_) => "a boolean",
+            Value::Number(_) => "a number",
+            Value::String(_) => "text",
+            Value::Array(_) => "an array",
+            Value::Object(_) => "an object",
+        };
+        Self::new(400, "wrong_type", format!("{field} is {found}; it must be {expected}")).field(field)
+    }
+
     /// Names what is wrong: a field of the body, a query parameter, `body`, ...
     pub fn field(mut self, field: impl Into<String>) -> Self {
         self.0.field = Some(field.into());

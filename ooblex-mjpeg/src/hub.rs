@@ -299,13 +299,16 @@ impl Shot {
     }
 }
 
-/// The part of `shot`, encoded on a thread where blocking is allowed.
-pub(crate) async fn part_of(shot: &Arc<Shot>, channel: &Arc<Channel>) -> Result<Arc<Part>, String> {
-    if let Some(part) = shot.ready(channel) {
-        return part;
+/// The part of `shot`, encoded on a thread where blocking is allowed, given to `then` where it was made.
+pub(crate) async fn part_of<T: Send + 'static>(
+    shot: Arc<Shot>,
+    channel: Arc<Channel>,
+    then: impl FnOnce(Arc<Part>) -> T + Send + 'static,
+) -> Result<T, String> {
+    if let Some(part) = shot.ready(&channel) {
+        return part.map(then);
     }
-    let (shot, channel) = (shot.clone(), channel.clone());
-    let encoding = tokio::task::spawn_blocking(move || shot.part(&channel));
+    let encoding = tokio::task::spawn_blocking(move || shot.part(&channel).map(then));
     encoding.await.unwrap_or_else(|_| Err("the encoder panicked".into()))
 }
 
@@ -325,16 +328,10 @@ pub struct MjpegSink {
 impl FrameSink for MjpegSink {
     async fn consume(&mut self, frame: Frame) -> Result<(), SinkError> {
         let Some(shot) = self.keep(frame) else { return Ok(()) };
-        if let Some(Ok(part)) = shot.ready(&self.channel) {
-            self.inner.fanout.publish(&self.channel, part);
-            return Ok(());
-        }
         // Published from where it was encoded: the way back to this task is not the viewers' way.
         let (inner, channel) = (self.inner.clone(), self.channel.clone());
-        let encoding = tokio::task::spawn_blocking(move || {
-            shot.part(&channel).map(|part| inner.fanout.publish(&channel, part))
-        });
-        let done = encoding.await.unwrap_or_else(|_| Err("the encoder panicked".into()));
+        let publish = move |part| inner.fanout.publish(&channel, part);
+        let done = part_of(shot, self.channel.clone(), publish).await;
         done.map_err(|e| SinkError::Frame(e.into()))
     }
 

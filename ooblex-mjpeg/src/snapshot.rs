@@ -61,7 +61,7 @@ impl MjpegHub {
                 Ok(Snapshot { stream: id.clone(), ..small })
             }
             _ => {
-                let part = part_of(&shot, &channel).await.map_err(SnapshotError::Failed)?;
+                let part = part_of(shot, channel, |part| part).await.map_err(SnapshotError::Failed)?;
                 Ok(Snapshot { stream: id.clone(), data: part.jpeg().clone(), info: part.info.clone() })
             }
         }

@@ -60,6 +60,8 @@ pub enum ChainError {
 impl Chain {
     /// Most steps in a chain: each costs time and a place in the frame's latency trace.
     pub const MAX_STEPS: usize = 8;
+    /// The kind that draws annotations. A chain without it draws at its end what its steps found.
+    const OVERLAY: &'static str = "overlay";
 
     /// Reads `text`; names are looked up in `registry`.
     ///
@@ -93,7 +95,8 @@ impl Chain {
     /// same options twice.
     ///
     /// A chain of one effect is that effect's own processor; a longer one notes each step in the frame's trace
-    /// and fails as strictly as its strictest step.
+    /// and fails as strictly as its strictest step. What steps draw ([`FrameProcessor::take_overlay`]) is drawn by a
+    /// further steps at the end, unless the chain has the step `overlay` in a place of its own.
     ///
     /// # Errors
     /// [`ChainError::NotInChain`] or [`ChainError::Registry`].
@@ -112,15 +115,38 @@ impl Chain {
         }
         let none = Options::new();
         let mut built = Vec::with_capacity(self.steps.len());
+        let mut overlays = Vec::new();
         for step in &self.steps {
             let options = by_step.get(step.as_str()).copied().unwrap_or(&none);
-            built.push((step.clone(), registry.build(step, options)?));
+            let mut processor = registry.build(step, options)?;
+            overlays.extend(processor.take_overlay());
+            built.push((step.clone(), processor));
         }
-        Ok(match built.len() {
-            // Invariant: the length was just checked.
-            1 => built.remove(0).1,
-            _ => Box::new(Steps(built)),
+        // Drawn last, so that no later effect treats the drawing as a part of the picture; or where the user says.
+        if !overlays.is_empty() && !self.steps.iter().any(|step| step == Self::OVERLAY) {
+            built.extend(overlays.into_iter().map(|overlay| (Self::OVERLAY.to_owned(), overlay)));
+        }
+        // Invariant: a chain has at least one step.
+        Ok(if built.len() == 1 { built.remove(0).1 } else { Box::new(Steps(built)) })
+    }
+
+    /// What viewers see while the chain is not ready or after it failed: the strictest policy of its steps.
+    ///
+    /// # Errors
+    /// [`RegistryError::UnknownKind`] if the registry is not the one that the chain was read with.
+    pub fn on_failure(&self, registry: &Registry) -> Result<FailurePolicy, RegistryError> {
+        self.steps.iter().try_fold(FailurePolicy::Pass, |policy, step| {
+            Ok(policy.strictest(registry.resolve(step)?.on_failure))
         })
+    }
+
+    /// The models that its steps need, in order.
+    ///
+    /// # Errors
+    /// As for [`on_failure`](Self::on_failure).
+    pub fn models<'a>(&self, registry: &'a Registry) -> Result<Vec<&'a str>, RegistryError> {
+        let specs = self.steps.iter().map(|step| registry.resolve(step)).collect::<Result<Vec<_>, _>>()?;
+        Ok(specs.into_iter().filter_map(|spec| spec.needs_model.as_deref()).collect())
     }
 }
 
@@ -151,13 +177,7 @@ impl FrameProcessor for Steps {
     }
 
     fn on_failure(&self) -> FailurePolicy {
-        let strictness = |policy: &FailurePolicy| match policy {
-            FailurePolicy::Pass => 0,
-            FailurePolicy::Hold => 1,
-            // Whatever else there is, treat it as the strictest.
-            _ => 2,
-        };
-        self.0.iter().map(|(_, step)| step.on_failure()).max_by_key(strictness).unwrap_or_default()
+        self.0.iter().fold(FailurePolicy::Pass, |policy, (_, step)| policy.strictest(step.on_failure()))
     }
 
     fn steps(&self) -> Vec<String> {

@@ -27,15 +27,20 @@ mod chain;
 mod color;
 #[cfg(feature = "effects")]
 pub mod effects;
+pub mod engine;
 #[cfg(feature = "effects")]
 mod kernels;
+pub mod manager;
 #[cfg(feature = "overlay")]
 pub mod overlay;
 #[cfg(any(feature = "effects", feature = "overlay"))]
 mod planar;
+pub mod preprocess;
 mod register;
 #[cfg(feature = "effects")]
 mod simd;
+mod tensor;
 
 pub use chain::{Chain, ChainError};
 pub use register::register;
+pub use tensor::{DType, Numbers, Tensor, TensorSpec};

@@ -166,7 +166,7 @@ async fn request(body: Body) -> Result<(String, Params), Problem> {
     let value: Value = serde_json::from_slice(&bytes)
         .map_err(|e| Problem::new(400, "malformed_json", format!("body is not JSON: {e}")).field("body"))?;
     let Value::Object(mut object) = value else {
-        return Err(wrong_type("body", "an object like {\"effect\":\"blur\"}", &value));
+        return Err(Problem::wrong_type("body", "an object like {\"effect\":\"blur\"}", &value));
     };
     let params = object.remove("params");
     let mut effects = EFFECT_KEYS.iter().filter_map(|key| object.remove(*key).map(|value| (*key, value)));
@@ -183,11 +183,13 @@ async fn request(body: Body) -> Result<(String, Params), Problem> {
         let problem = Problem::new(400, "unknown_key", format!("unknown key `{unknown}`{hint}"));
         return Err(problem.field(unknown.as_str()).known(known_keys()));
     }
-    let Value::String(effect) = effect else { return Err(wrong_type(key, "text", &effect)) };
+    let Value::String(effect) = effect else { return Err(Problem::wrong_type(key, "text", &effect)) };
     let params = match params {
         None | Some(Value::Null) => Params::new(),
         Some(Value::Object(by_effect)) => read_params(by_effect)?,
-        Some(other) => return Err(wrong_type("params", "an object like {\"blur\":{\"size\":9}}", &other)),
+        Some(other) => {
+            return Err(Problem::wrong_type("params", "an object like {\"blur\":{\"size\":9}}", &other));
+        }
     };
     Ok((effect, params))
 }
@@ -201,7 +203,7 @@ fn read_params(by_effect: Map<String, Value>) -> Result<Params, Problem> {
     for (effect, values) in by_effect {
         let field = format!("params.{effect}");
         let Value::Object(values) = values else {
-            return Err(wrong_type(&field, "an object of parameters", &values));
+            return Err(Problem::wrong_type(&field, "an object of parameters", &values));
         };
         let mut options = Options::new();
         for (name, value) in values {
@@ -217,16 +219,4 @@ fn read_params(by_effect: Map<String, Value>) -> Result<Params, Problem> {
         params.insert(effect, options);
     }
     Ok(params)
-}
-
-fn wrong_type(field: &str, expected: &str, value: &Value) -> Problem {
-    let found = match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "text",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
-    };
-    Problem::new(400, "wrong_type", format!("{field} is {found}; it must be {expected}")).field(field)
 }

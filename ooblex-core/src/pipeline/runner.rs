@@ -83,10 +83,9 @@ impl Core {
     pub(super) fn run_free(&mut self, frame: Frame) -> Option<Frame> {
         self.apply_swap();
         let free = self.processor.as_ref().is_some_and(|p| p.is_free());
-        if !free || self.cap.wait(self.clock.now()).is_some() {
+        if !free || !self.cap.admit(self.clock.now()) {
             return Some(frame);
         }
-        self.cap.admit(self.clock.now());
         self.work_off(frame);
         None
     }

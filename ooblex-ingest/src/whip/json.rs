@@ -55,7 +55,7 @@ fn read(body: &[u8]) -> Result<Offer, Problem> {
     let value: Value = serde_json::from_slice(body)
         .map_err(|e| Problem::new(400, "malformed_json", format!("body is not JSON: {e}")).field("body"))?;
     let Value::Object(mut object) = value else {
-        return Err(wrong_type("body", &format!("an object like {example}"), &value));
+        return Err(Problem::wrong_type("body", &format!("an object like {example}"), &value));
     };
     let sdp = text(&mut object, "sdp")?.ok_or_else(|| missing("sdp"))?;
     let kind = text(&mut object, "type")?.ok_or_else(|| missing("type"))?;
@@ -87,24 +87,12 @@ fn text(object: &mut Map<String, Value>, key: &str) -> Result<Option<String>, Pr
     match object.remove(key) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
-        Some(other) => Err(wrong_type(key, "text", &other)),
+        Some(other) => Err(Problem::wrong_type(key, "text", &other)),
     }
 }
 
 fn missing(key: &'static str) -> Problem {
     Problem::new(400, "missing_key", format!("body has no key `{key}`")).field(key)
-}
-
-fn wrong_type(field: &str, expected: &str, value: &Value) -> Problem {
-    let found = match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "text",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
-    };
-    Problem::new(400, "wrong_type", format!("{field} is {found}; it must be {expected}")).field(field)
 }
 
 #[cfg(test)]

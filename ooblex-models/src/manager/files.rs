@@ -1,0 +1,196 @@
+//! Where weights are found, and whether they are what they should be.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use super::card::{ModelCard, ModelFile};
+use crate::engine::{Format, Weights};
+
+/// A model file larger than this is not read.
+const LARGEST: u64 = 2 << 30;
+/// The folder beside the program, and in the user's data folder.
+const FOLDER: &str = "models";
+/// The folder of the source tree.
+const IN_SOURCES: &str = "ooblex-models/weights";
+
+/// Why weights could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FileError {
+    /// No file of that name in any folder.
+    #[error("{name} was not found in {}", if searched.is_empty() { "any folder".into() } else { searched.join(", ") })]
+    Missing {
+        /// The file.
+        name: String,
+        /// The folders.
+        searched: Vec<String>,
+    },
+    /// The file is not the published one.
+    #[error("{path} has the SHA-256 {found}, not {expected} as published; delete it and get it again")]
+    Changed {
+        /// The file.
+        path: String,
+        /// What it has.
+        found: String,
+        /// What it should have.
+        expected: String,
+    },
+    /// The file could not be read.
+    #[error("{path} could not be read: {reason}")]
+    Read {
+        /// The file.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+    /// The name is no file name.
+    #[error("{0:?} is not the name of a model file; use letters, digits and . _ -")]
+    Name(String),
+}
+
+/// Folders in which weights are looked for, the first one first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SearchPath(Vec<PathBuf>);
+
+impl SearchPath {
+    /// Exactly these folders.
+    pub fn new(folders: impl IntoIterator<Item = PathBuf>) -> Self {
+        Self(folders.into_iter().collect())
+    }
+
+    /// `first`, then where an installed program finds its models: `models` beside the program, `share/ooblex/models`
+    /// beside its folder, the user's data folder, and in a source tree the folder with the weights, whether the program
+    /// was started from its root or lies below it.
+    pub fn standard(first: impl IntoIterator<Item = PathBuf>) -> Self {
+        let mut folders: Vec<PathBuf> = first.into_iter().collect();
+        let program = std::env::current_exe().ok().and_then(|exe| exe.canonicalize().ok());
+        if let Some(home) = program.as_deref().and_then(Path::parent) {
+            folders.push(home.join(FOLDER));
+            folders.push(home.join("../share/ooblex").join(FOLDER));
+        }
+        folders.extend(user_folder());
+        // `cargo test` and `cargo run` say where the package is.
+        let package = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+        let near = package.iter().flat_map(|p| [Some(p.as_path()), p.parent()]).flatten();
+        let above = program.iter().flat_map(|exe| exe.ancestors().skip(1).take(5));
+        folders.extend(near.chain(above).map(|folder| folder.join(IN_SOURCES)));
+        folders.push(PathBuf::from(IN_SOURCES));
+        folders.retain(|folder| folder.is_dir());
+        let mut seen = Vec::new();
+        folders.retain(|folder| {
+            let real = folder.canonicalize().unwrap_or_else(|_| folder.clone());
+            let new = !seen.contains(&real);
+            seen.push(real);
+            new
+        });
+        Self(folders)
+    }
+
+    /// The folders.
+    pub fn folders(&self) -> &[PathBuf] {
+        &self.0
+    }
+
+    /// Where the file is, if it is in one of the folders.
+    ///
+    /// # Errors
+    /// [`FileError::Name`] for a name that leads out of the folders, [`FileError::Missing`].
+    pub fn find(&self, name: &str) -> Result<PathBuf, FileError> {
+        check_name(name)?;
+        let found = self.0.iter().map(|folder| folder.join(name)).find(|path| path.is_file());
+        found.ok_or_else(|| FileError::Missing {
+            name: name.to_owned(),
+            searched: self.0.iter().map(|folder| folder.display().to_string()).collect(),
+        })
+    }
+
+    /// The weights of a model in `format`, read and checked.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub(super) fn weights(&self, card: &ModelCard, format: Format) -> Result<Option<Weights>, FileError> {
+        let Some(file) = card.file_for(format) else { return Ok(None) };
+        let weights = Weights::new(card.name.as_ref(), format, self.read(file)?);
+        Ok(Some(match &file.beside {
+            Some(beside) => weights.with_graph(self.read(beside)?),
+            None => weights,
+        }))
+    }
+
+    fn read(&self, file: &ModelFile) -> Result<Arc<[u8]>, FileError> {
+        if let Some(content) = file.content {
+            return Ok(content.into());
+        }
+        let path = self.find(&file.name)?;
+        let data = read(&path)?;
+        if let Some(expected) = file.sha256.as_deref() {
+            let found = sha256(&data);
+            if found != expected {
+                let path = path.display().to_string();
+                return Err(FileError::Changed { path, found, expected: expected.to_owned() });
+            }
+        }
+        Ok(data.into())
+    }
+}
+
+/// Where files of the user's own and fetched ones lie: `$XDG_DATA_HOME/ooblex/models` or `~/.local/share/ooblex/models`.
+pub fn user_folder() -> Option<PathBuf> {
+    let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|p| p.is_absolute());
+    let data = data.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/share")))?;
+    Some(data.join("ooblex").join(FOLDER))
+}
+
+/// The SHA-256 of `data` in lowercase hexadecimal.
+pub fn sha256(data: &[u8]) -> String {
+    Sha256::digest(data).iter().fold(String::with_capacity(64), |mut text, byte| {
+        // Invariant: writing to a `String` cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Names cannot lead out of a folder.
+pub(super) fn check_name(name: &str) -> Result<(), FileError> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if !name.is_empty() && name.len() <= 200 && name.chars().all(plain) && !name.starts_with('.') {
+        Ok(())
+    } else {
+        Err(FileError::Name(name.chars().take(200).collect()))
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, FileError> {
+    let failed = |reason: String| FileError::Read { path: path.display().to_string(), reason };
+    let file = File::open(path).map_err(|e| failed(e.to_string()))?;
+    let mut data = Vec::new();
+    file.take(LARGEST + 1).read_to_end(&mut data).map_err(|e| failed(e.to_string()))?;
+    if data.len() as u64 > LARGEST {
+        return Err(failed(format!("it is larger than {LARGEST} bytes")));
+    }
+    Ok(data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stay_in_their_folder() {
+        for bad in ["", "../x.onnx", "a/b", "/etc/passwd", ".hidden", "a\\b", "x\0", &"x".repeat(300)] {
+            assert!(matches!(SearchPath::default().find(bad), Err(FileError::Name(_))), "{bad:?}");
+        }
+        assert!(matches!(SearchPath::default().find("x.onnx"), Err(FileError::Missing { .. })));
+    }
+
+    #[test]
+    fn sums_are_as_published() {
+        // FIPS 180-2, appendix B.1.
+        assert_eq!(sha256(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    }
+}
