@@ -19,7 +19,9 @@ pub use self::catalog::{
 pub use self::files::{FileError, SearchPath, sha256, user_folder};
 pub use self::handle::ModelHandle;
 pub use self::runner::Loaded;
-use crate::engine::{self, Engine, EngineError, EngineKind, GpuOptions, LoadOptions, UseGpu};
+use crate::engine::{
+    self, Choice, Engine, EngineError, EngineKind, EngineReport, GpuOptions, LoadOptions, UseGpu,
+};
 
 /// How models are run.
 #[derive(Clone, Debug)]
@@ -124,7 +126,7 @@ pub struct Models(Arc<Inner>);
 
 struct Inner {
     config: ModelsConfig,
-    engine: OnceLock<Result<Arc<dyn Engine>, EngineError>>,
+    engine: OnceLock<Result<Choice, EngineError>>,
     entries: Mutex<BTreeMap<Arc<str>, Arc<Entry>>>,
 }
 
@@ -208,18 +210,20 @@ impl Models {
     /// # Errors
     /// [`EngineError::Unavailable`].
     pub fn engine(&self) -> Result<Arc<dyn Engine>, EngineError> {
-        let find = || match self.0.config.engine {
-            Some(kind) => engine::open(kind),
-            None => {
-                let mut found = EngineKind::ALL.into_iter().map(engine::open);
-                let missing = || EngineError::Unavailable {
-                    kind: EngineKind::Rten,
-                    reason: "this build has no engine at all; enable the feature `rten` of ooblex-models"
-                        .into(),
-                };
-                found.find_map(Result::ok).ok_or_else(missing)
-            }
-        };
+        self.choice().map(|choice| choice.engine)
+    }
+
+    /// Which engine that is, and why.
+    ///
+    /// # Errors
+    /// [`EngineError::Unavailable`].
+    pub fn engine_report(&self) -> Result<EngineReport, EngineError> {
+        self.choice().map(|choice| choice.report)
+    }
+
+    fn choice(&self) -> Result<Choice, EngineError> {
+        let config = &self.0.config;
+        let find = || engine::choose(config.engine, config.onnxruntime.as_deref());
         self.0.engine.get_or_init(find).clone()
     }
 
