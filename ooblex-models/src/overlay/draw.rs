@@ -26,7 +26,7 @@ const FAR: f32 = 4.0;
 /// Draws the annotations that a frame carries, in YUV: boxes with label and score, points as discs, lines between
 /// points, masks as translucent colour.
 ///
-/// What lies outside the picture, is not finite or contradicts itself is left out. If nothing is left, the frame stays
+/// What lies outside the picture, is not finite, was not found (points of score 0) or contradicts itself is left out. If nothing is left, the frame stays
 /// as it is: no pixel is decoded and the compressed form is kept.
 #[derive(Debug)]
 pub struct Overlay {
@@ -213,16 +213,19 @@ impl Plan<'_> {
     fn points(&mut self, annotation: &Annotation) {
         let size = [self.width as f32, self.height as f32];
         let line = self.line as f32;
-        let pixel = |p: &[f32; 2]| {
+        let at = |i: usize| {
+            let p = annotation.points.get(i)?;
             let pixel = [p[0] * size[0], p[1] * size[1]];
-            pixel.iter().all(|v| v.is_finite()).then_some(pixel)
+            // A score of 0 says that the point was not found.
+            let found = annotation.point_scores.get(i).is_none_or(|score| *score > 0.0);
+            (found && pixel.iter().all(|v| v.is_finite())).then_some(pixel)
         };
-        let at = |i: u16| annotation.points.get(usize::from(i)).and_then(pixel);
-        let edges = self.style.edges.iter().filter_map(|&(from, to)| Some((at(from)?, at(to)?)));
+        let edges =
+            self.style.edges.iter().filter_map(|&(from, to)| Some((at(from.into())?, at(to.into())?)));
         let edges = edges.filter(|(from, to)| crosses(*from, *to, line, size));
         self.shapes.extend(edges.map(|(from, to)| Shape::Line(from, to)));
         if self.style.points {
-            let points = annotation.points.iter().filter_map(pixel);
+            let points = (0..annotation.points.len()).filter_map(at);
             self.shapes.extend(points.filter(|p| crosses(*p, *p, line, size)).map(Shape::Disc));
         }
     }

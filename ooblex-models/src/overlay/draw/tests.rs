@@ -98,6 +98,7 @@ fn nothing_to_draw_decodes_nothing() {
         vec![face([nan, 0.2, 0.2, 0.2]), face([0.2, 0.2, f32::INFINITY, 0.2]), face([0.1, 0.1, 0.1, nan])],
         // The line from the third to the fourth passes the upper right corner.
         vec![points(&[[nan, 0.5], [0.5, f32::INFINITY], [1.5, 0.5], [0.5, -0.6], [nan, nan]])],
+        vec![points(&[[0.5, 0.5], [0.6, 0.6]]).with_point_scores(vec![0.0, f32::NAN])],
         vec![Annotation::new(AnnotationKind::Box, "face", 1.0, "other").with_bounds([0.1; 4])],
         vec![mask(2, 2, vec![0; 4]), mask(2, 2, vec![255; 3]), mask(0, 0, vec![])],
         vec![Annotation::new(AnnotationKind::Box, "face", 1.0, "test")],
