@@ -40,6 +40,8 @@ mod register;
 #[cfg(feature = "effects")]
 mod simd;
 mod tensor;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use chain::{Chain, ChainError};
 pub use register::register;

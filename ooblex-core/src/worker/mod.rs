@@ -102,6 +102,7 @@ enum Done<T> {
     Ran(T),
     Expired(T),
     Ended(T, String),
+    Unrun(T, String),
 }
 
 /// Why an item was not worked on.
@@ -111,9 +112,12 @@ pub enum CallError<T> {
     /// Its deadline passed before its turn came.
     #[error("its deadline passed before its turn came")]
     Expired(T),
-    /// The thread has given up or ended.
+    /// The thread gave up while working on it.
     #[error("{1}")]
     Ended(T, String),
+    /// The thread gave up or was told to end before its turn came.
+    #[error("{1}")]
+    Unrun(T, String),
     /// The thread has been at one batch for longer than the caller's patience. It still has the item, and is probably
     /// stuck: [`end`](Worker::end) and replace it.
     #[error("no answer within {0:?}")]
@@ -227,13 +231,14 @@ impl<T: Send + 'static> Caller<T> {
             Sent::Queued => {}
             Sent::Closed(job) | Sent::Displaced(job) | Sent::Rejected(job) => {
                 let reason = self.worker.failure().unwrap_or_else(|| "the worker has ended".into());
-                return Err(CallError::Ended(job.item, reason));
+                return Err(CallError::Unrun(job.item, reason));
             }
         }
         match self.wait(patience) {
             Some(Done::Ran(item)) => Ok(item),
             Some(Done::Expired(item)) => Err(CallError::Expired(item)),
             Some(Done::Ended(item, reason)) => Err(CallError::Ended(item, reason)),
+            Some(Done::Unrun(item, reason)) => Err(CallError::Unrun(item, reason)),
             None => {
                 // An answer that comes later must not be taken for that of the next item.
                 (self.reply, self.done) = mpsc::sync_channel(1);
@@ -324,7 +329,7 @@ fn run<T, W: Work<T>>(mut work: W, mut waiting: QueueReceiver<Job<T>>, shared: &
 /// Gives back what waits.
 fn refuse<T>(jobs: impl IntoIterator<Item = Job<T>>, reason: &str) {
     for job in jobs {
-        drop(job.reply.send(Done::Ended(job.item, reason.to_owned())));
+        drop(job.reply.send(Done::Unrun(job.item, reason.to_owned())));
     }
 }
 
@@ -411,7 +416,7 @@ mod tests {
         });
         worker.end("stuck");
         go.send(()).expect("waits");
-        assert!(matches!(worker.caller().call(4, None, None), Err(CallError::Ended(4, r)) if r == "stuck"));
+        assert!(matches!(worker.caller().call(4, None, None), Err(CallError::Unrun(4, r)) if r == "stuck"));
         // Once the thread has gone, so has what it owned.
         while go.send(()).is_ok() {
             std::thread::yield_now();
@@ -436,6 +441,29 @@ mod tests {
     }
 
     #[test]
+    fn whoever_waits_behind_a_failure_gets_its_item_back_unrun() {
+        let (worker, go) = doubler();
+        std::thread::scope(|scope| {
+            let first = scope.spawn(|| worker.caller().call(13, None, None).is_ok());
+            while worker.stats().batches.get() == 0 {
+                std::thread::yield_now();
+            }
+            let failing = scope.spawn(|| worker.caller().call(66, None, None).err());
+            while worker.waiting() < 1 {
+                std::thread::yield_now();
+            }
+            let behind = scope.spawn(|| worker.caller().call(4, None, None).err());
+            while worker.waiting() < 2 {
+                std::thread::yield_now();
+            }
+            go.send(()).expect("waits");
+            assert!(first.join().expect("no panic"));
+            assert!(matches!(failing.join().expect("no panic"), Some(CallError::Ended(66, _))));
+            assert!(matches!(behind.join().expect("no panic"), Some(CallError::Unrun(4, _))));
+        });
+    }
+
+    #[test]
     fn whoever_gives_up_says_why_and_returns_the_item() {
         for (item, reason) in [(66, "panicked: asked to"), (99, "worn out")] {
             let (worker, _go) = doubler();
@@ -444,7 +472,7 @@ mod tests {
                 matches!(caller.call(item, None, None), Err(CallError::Ended(i, r)) if i == item && r == reason)
             );
             assert_eq!(worker.failure().as_deref(), Some(reason));
-            assert!(matches!(caller.call(1, None, None), Err(CallError::Ended(1, r)) if r == reason));
+            assert!(matches!(caller.call(1, None, None), Err(CallError::Unrun(1, r)) if r == reason));
         }
     }
 }
