@@ -12,7 +12,7 @@ use super::card::{ModelCard, ModelFile};
 use crate::engine::{Format, Weights};
 
 /// A model file larger than this is not read.
-const LARGEST: u64 = 2 << 30;
+pub(super) const LARGEST: u64 = 2 << 30;
 /// The folder beside the program, and in the user's data folder.
 const FOLDER: &str = "models";
 /// The folder of the source tree.
@@ -151,7 +151,27 @@ pub fn user_folder() -> Option<PathBuf> {
 
 /// The SHA-256 of `data` in lowercase hexadecimal.
 pub fn sha256(data: &[u8]) -> String {
-    Sha256::digest(data).iter().fold(String::with_capacity(64), |mut text, byte| {
+    hex(&Sha256::digest(data))
+}
+
+/// The SHA-256 of a file in lowercase hexadecimal. Reads it in pieces.
+///
+/// # Errors
+/// [`FileError::Read`].
+pub fn sha256_of_file(path: &Path) -> Result<String, FileError> {
+    let failed = |e: std::io::Error| FileError::Read { path: path.to_owned(), reason: e.to_string() };
+    let (mut file, mut sum, mut buffer) =
+        (File::open(path).map_err(failed)?, Sha256::new(), vec![0; 64 << 10]);
+    loop {
+        match file.read(&mut buffer).map_err(failed)? {
+            0 => return Ok(hex(&sum.finalize())),
+            count => sum.update(&buffer[..count]),
+        }
+    }
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
         // Invariant: writing to a `String` cannot fail.
         let _ = write!(text, "{byte:02x}");
         text

@@ -7,7 +7,7 @@ use super::entry::{Entry, Stuck};
 use super::error::ModelError;
 use super::files::FileError;
 use super::gone::Gone;
-use super::room::{retire, watch};
+use super::room::{LET_GO, retire, watch};
 use super::runner::{Loaded, Order};
 use super::{Models, lock};
 use crate::engine::{Engine, EngineError, LoadOptions, UseGpu, Weights};
@@ -171,7 +171,7 @@ impl Models {
         })
     }
 
-    /// Gives up a model whose thread panicked or is stuck; whoever needs it next loads it again.
+    /// Gives up a model whose thread panicked, or is stuck; whoever needs it next loads it again.
     pub(super) fn lost(&self, entry: &Entry, loaded: &Arc<Loaded>, reason: &str) {
         {
             let mut state = entry.state();
@@ -184,8 +184,12 @@ impl Models {
             state.circuit.lost(self.config().clock.now(), reason);
         }
         tracing::error!(model = %entry.name, reason, "model lost");
+        let has_ended = loaded.failure().is_some();
         loaded.end(reason);
-        watch(entry, loaded);
+        // Room for the next one, unless the thread is stuck.
+        if !has_ended || !loaded.gone().wait(LET_GO) {
+            watch(entry, loaded);
+        }
     }
 
     /// Does what can be done about a run that ran out of memory, for the first or second time.

@@ -8,6 +8,8 @@ mod config;
 mod control;
 mod entry;
 mod error;
+#[cfg(feature = "fetch")]
+pub mod fetch;
 mod files;
 mod gone;
 mod handle;
@@ -29,7 +31,7 @@ pub use self::catalog::{
 pub use self::config::ModelsConfig;
 use self::entry::Entry;
 pub use self::error::ModelError;
-pub use self::files::{FileError, SearchPath, sha256, user_folder};
+pub use self::files::{FileError, SearchPath, sha256, sha256_of_file, user_folder};
 pub use self::handle::ModelHandle;
 pub use self::room::{Budget, DeviceMemory, DeviceUse, Memory};
 pub use self::runner::Loaded;

@@ -13,7 +13,7 @@ use crate::engine::UseGpu;
 /// Above this many percent of a budget idle models leave.
 const TIGHT_PERCENT: u128 = 80;
 /// How long a thread may take to let go of a model.
-const LET_GO: Duration = Duration::from_secs(2);
+pub(super) const LET_GO: Duration = Duration::from_secs(2);
 
 /// Tells how much memory a device has.
 pub trait DeviceMemory: fmt::Debug + Send + Sync + 'static {

@@ -4,6 +4,7 @@ mod batches;
 mod control;
 mod losses;
 mod memory;
+mod weights;
 
 use std::time::{Duration, Instant};
 
