@@ -42,6 +42,8 @@ pub mod processors;
 mod register;
 mod simd;
 mod tensor;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use chain::{Chain, ChainError};
 pub use register::{register, register_with};
