@@ -69,7 +69,6 @@ fn distance(found: &[[f32; 2]], expected: &[[f32; 2]]) -> (f32, f32) {
 /// of the picture differ by about a percent. Red and blue exchanged, or a part of 1.3 times the face, are further off.
 fn check_mesh(found: &[[f32; 2]], expected: &[[f32; 2]], what: &str) {
     let (mean, max) = distance(found, expected);
-    println!("{what}: mean {mean:.4}, at most {max:.4} of the face's side");
     assert!(mean <= 0.008 && max <= 0.025, "{what}: mean {mean}, at most {max} of the face's side");
 }
 
@@ -137,7 +136,6 @@ fn a_face_that_is_turned_is_looked_at_upright() {
         let expected: Vec<_> = expected[0].iter().map(|p| turn(*p)).collect();
         // Pixels were turned without interpolation; a part that is not turned along is off by 0.036 and 0.094.
         let (mean, max) = distance(&noted(&frame)[0], &expected);
-        println!("{degrees}: {mean} {max}");
         assert!(mean < 0.015 && max < 0.07, "{degrees}: {mean} {max}");
     }
 }
