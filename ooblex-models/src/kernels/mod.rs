@@ -6,6 +6,7 @@ pub(crate) mod canny;
 pub(crate) mod gamut;
 pub(crate) mod gaussian;
 pub(crate) mod guided;
+pub(crate) mod hide;
 pub(crate) mod median;
 pub(crate) mod nlm;
 pub(crate) mod padded;

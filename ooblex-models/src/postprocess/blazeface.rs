@@ -3,6 +3,8 @@
 //! Source of the decoding: the model card of MediaPipe's face detector; weighted suppression as in Bazarevsky et al.,
 //! "BlazeFace: Sub-millisecond Neural Face Detection on Mobile GPUs" (2019).
 
+use super::overlap;
+
 /// Side of the input, in whose pixels everything is.
 const SIDE: f32 = 128.0;
 /// Cells along a side, anchors in each.
@@ -75,12 +77,4 @@ fn mean(group: &[Face], score: f32) -> Face {
         points: std::array::from_fn(|i| std::array::from_fn(|c| of(&|face| face.points[i][c]))),
         score,
     }
-}
-
-/// Intersection over union of two rectangles.
-fn overlap(a: &[f32; 4], b: &[f32; 4]) -> f32 {
-    let side = |i: usize| ((a[i] + a[i + 2]).min(b[i] + b[i + 2]) - a[i].max(b[i])).max(0.0);
-    let both = side(0) * side(1);
-    let all = a[2] * a[3] + b[2] * b[3] - both;
-    if all > 0.0 { both / all } else { 0.0 }
 }

@@ -10,8 +10,10 @@ mod face_shape;
 mod face_slim;
 mod face_warp;
 mod faces;
+mod held_boxes;
 mod mesh;
 mod mesh_topology;
+mod pixelate_faces;
 
 use ooblex_core::Registry;
 
@@ -25,4 +27,5 @@ pub fn register_models(registry: &mut Registry, models: &Models) {
     face_distort::register(registry, models);
     face_mesh::register(registry, models);
     face_slim::register(registry, models);
+    pixelate_faces::register(registry, models);
 }
