@@ -18,8 +18,11 @@ pub(crate) enum Style {
 /// Hides parts of pictures. Keeps its memory.
 #[derive(Debug, Default)]
 pub(crate) struct Hide {
-    /// Means of blocks.
+    /// Means of blocks, and those of one row of samples.
     means: Vec<u8>,
+    row: Vec<f32>,
+    /// For each column of samples: the blocks beside it, and the weight of the second one.
+    across: Vec<(usize, usize, f32)>,
 }
 
 impl Hide {
@@ -87,14 +90,17 @@ impl Hide {
             let place = ((at as f32 + 0.5) / side as f32 - 0.5).clamp(0.0, (count - 1) as f32);
             (place as usize, (place as usize + 1).min(count - 1), place.fract())
         };
+        self.across.clear();
+        self.across.extend((0..right - left).map(|x| beside(x, side[0], columns)));
         for y in top..bottom {
             let (above, below, down) = beside(y - top, side[1], rows);
-            for (x, v) in plane.row_mut(y)[left..right].iter_mut().enumerate() {
-                let (a, b, across) = beside(x, side[0], columns);
-                let at = |row: usize, column: usize| f32::from(self.means[row * columns + column]);
-                let upper = at(above, a) + (at(above, b) - at(above, a)) * across;
-                let lower = at(below, a) + (at(below, b) - at(below, a)) * across;
-                *v = (upper + (lower - upper) * down + 0.5) as u8;
+            let row = |row: usize| &self.means[row * columns..][..columns];
+            let mix = |a: f32, b: f32, weight: f32| a + (b - a) * weight;
+            let both = row(above).iter().zip(row(below));
+            self.row.clear();
+            self.row.extend(both.map(|(a, b)| mix((*a).into(), (*b).into(), down)));
+            for (v, (a, b, across)) in plane.row_mut(y)[left..right].iter_mut().zip(&self.across) {
+                *v = (mix(self.row[*a], self.row[*b], *across) + 0.5) as u8;
             }
         }
     }

@@ -150,11 +150,11 @@ impl<'a> Source<'a> {
             let [(mut x, dx), (mut v, dv)] = [(0, left), (1, y)].map(|(i, at)| {
                 let (first, last) = (between(i, 0, 2), between(i, 1, 3));
                 let step = (last - first) / side as f32;
-                (((at - self.low[i]) << FRACTION) as f32 + first + step / 2.0, step)
+                (((at - self.low[i]) << FRACTION) as i32 + (first + step / 2.0) as i32, step as i32)
             });
             for to in &mut plane.row_mut(y)[columns.clone()] {
-                *to = self.at(x as i32, v as i32);
-                (x, v) = (x + dx + ONE, v + dv);
+                *to = self.at(x, v);
+                (x, v) = (x + dx + (1 << FRACTION), v + dv);
             }
         }
     }

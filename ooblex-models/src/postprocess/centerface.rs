@@ -61,3 +61,37 @@ fn decode(maps: &Maps<'_>, cell: usize, score: f32) -> Face {
     let eyes = [0, 1].map(|i| [x + map(maps.landmarks, 2 * i + 1) * w, y + map(maps.landmarks, 2 * i) * h]);
     Face { rect: [x, y, w, h], eyes, score }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn maps_are_read_height_first() {
+        let (width, height) = (8, 6);
+        let cells = width * height;
+        let (mut heatmap, mut scale, mut offset, mut landmarks) =
+            (vec![0.0; cells], vec![0.0; 2 * cells], vec![0.0; 2 * cells], vec![0.0; 10 * cells]);
+        let mut put = |x: usize, y: usize, score: f32| {
+            let cell = y * width + x;
+            heatmap[cell] = score;
+            (scale[cell], scale[cells + cell]) = (3f32.ln(), 2f32.ln());
+            (offset[cell], offset[cells + cell]) = (0.25, -0.25);
+            // The first eye at a quarter of the height and half of the width.
+            (landmarks[cell], landmarks[cells + cell]) = (0.25, 0.5);
+        };
+        put(5, 2, 0.9);
+        put(5, 3, 0.8);
+        put(1, 4, 0.4);
+        let maps =
+            Maps { width, height, heatmap: &heatmap, scale: &scale, offset: &offset, landmarks: &landmarks };
+        let found = faces(&maps, 0.5).expect("maps that fit");
+        // Middle (21, 11), 8 by 12; its neighbour below overlaps it by half.
+        assert_eq!(found.len(), 1);
+        let face = found[0];
+        assert!(face.rect.iter().zip([17.0, 5.0, 8.0, 12.0]).all(|(a, b)| (a - b).abs() < 1e-4), "{face:?}");
+        assert!((face.eyes[0][0] - 21.0).abs() < 1e-4 && (face.eyes[0][1] - 8.0).abs() < 1e-4, "{face:?}");
+        assert_eq!(faces(&maps, 0.3).expect("maps that fit").len(), 2);
+        assert!(faces(&Maps { width: 7, ..maps }, 0.5).is_none());
+    }
+}

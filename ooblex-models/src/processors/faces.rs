@@ -182,3 +182,26 @@ pub(crate) fn look(picture: &mut Picture, least: u32) -> Result<Image, ImageErro
     }
     picture.pixels().cloned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_that_gives_no_numbers_fails() {
+        assert!(numbers(&[0.0, -1e9]).is_ok());
+        for bad in [&[][..], &[0.0, f32::NAN], &[f32::NEG_INFINITY]] {
+            assert!(numbers(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn small_faces_are_looked_for_in_an_input_of_whole_cells() {
+        let size = |width, height| {
+            let spec = SmallFaces::spec(width, height);
+            (spec.width, spec.height)
+        };
+        assert_eq!((size(1280, 720), size(640, 480), size(3840, 2160)), ((640, 384), (640, 480), (640, 384)));
+        assert_eq!((size(1, 1), size(100, 33), size(9, 5000)), ((32, 32), (128, 64), (32, 640)));
+    }
+}
