@@ -5,11 +5,14 @@ pub(crate) mod bilateral;
 pub(crate) mod canny;
 pub(crate) mod gamut;
 pub(crate) mod gaussian;
+pub(crate) mod guided;
+pub(crate) mod hide;
 pub(crate) mod median;
 pub(crate) mod nlm;
 pub(crate) mod padded;
 pub(crate) mod pairs;
 pub(crate) mod stencil;
+pub(crate) mod warp;
 
 /// Index of row or column `i` in a picture of `len`, mirrored at the borders without repeating the border
 /// itself: -1 is 1, `len` is `len - 2` (OpenCV's `BORDER_REFLECT_101`).
