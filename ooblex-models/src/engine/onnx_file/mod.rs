@@ -248,6 +248,18 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        /// Whatever a file is made of, it is judged, and nothing worse happens.
+        #[test]
+        fn damage_never_panics(changes in proptest::collection::vec((0usize..4000, 0u8..=255), 1..30), end in 0usize..4000) {
+            let mut file = include_bytes!("../../../weights/movenet_lightning_192.onnx")[..4000].to_vec();
+            changes.iter().for_each(|&(at, byte)| file[at] = byte);
+            // The file says how long its graph is; half of the time it is to fit what is left.
+            let inner = message(7, &file[..end]);
+            let _ = (check(&file[..end]), check(&inner));
+        }
+    }
+
     #[test]
     fn what_is_no_onnx_file_is_refused() {
         let mut nested = message(5, &[]);

@@ -95,12 +95,16 @@ impl Onnx {
             let (probed, logged) = environment::with_errors(|| self.probe(weights, options, providers));
             match probed {
                 Ok(probed) if probed.ran != DeviceKind::Cpu => {
-                    let reasons = reasons.iter().map(|reason| format!("; {reason}")).collect::<String>();
-                    return Ok(Probed { reason: probed.reason + &reasons, ..probed });
+                    let mut reason = format!("{}; {}", probed.reason, cuda::describe(options.gpu));
+                    reasons.iter().for_each(|slower| reason += &format!("; {slower}"));
+                    return Ok(Probed { reason, ..probed });
                 }
                 Ok(probed) => reasons.push(probed.reason),
                 Err(error @ EngineError::OutOfMemory { .. }) => return Err(error),
-                Err(error) => reasons.push(explain::explain(name, &error.to_string(), &logged)),
+                Err(EngineError::Load { reason, .. } | EngineError::Run { reason }) => {
+                    reasons.push(explain::explain(name, &reason, &logged));
+                }
+                Err(error) => reasons.push(error.to_string()),
             }
         }
         Err(EngineError::NoAccelerator { reason: reasons.join("; ") + &built_for })
