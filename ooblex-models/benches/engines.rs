@@ -1,11 +1,13 @@
 //! Every model on every engine of the build, one thread: `cargo bench -p ooblex-models --bench engines`.
 //!
-//! `--features candle` and `--features torch` add those; ONNX Runtime is used if it is found, also by `ORT_DYLIB_PATH`.
+//! `--features candle` and `--features torch` add those. ONNX Runtime is that of the tests' `.venv`, or else the one that
+//! is found or named by `ORT_DYLIB_PATH`.
 //! An accelerator is used if the build and the machine have one, and its batches of 4 and 16 are measured, too; on the
 //! CPU a batch is one picture after the other. `scripts/bench_engines.py` gives ONNX Runtime's own figures.
 #![allow(missing_docs)] // Criterion's macros make undocumented items.
 #![allow(clippy::print_stdout)]
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -57,7 +59,7 @@ fn inputs(session: &dyn Session, sizes: [usize; 2], batch: usize) -> Vec<Tensor>
     let input = |spec: &ooblex_models::TensorSpec| {
         let mut sizes = sizes.into_iter();
         let side = |(index, side): (usize, &Option<usize>)| {
-            side.or(if index == 0 { Some(batch) } else { sizes.next() }).unwrap_or(1)
+            side.or_else(|| if index == 0 { Some(batch) } else { sizes.next() }).unwrap_or(1)
         };
         let shape: Vec<usize> = spec.shape.iter().enumerate().map(side).collect();
         noise(Tensor::zeros(spec.dtype, &shape))
@@ -70,9 +72,21 @@ fn gpu_name() -> String {
     output.map_or_else(|_| "a GPU".into(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
+/// ONNX Runtime of the tests.
+fn onnxruntime() -> Option<PathBuf> {
+    let lib = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.venv/lib");
+    let folders =
+        std::fs::read_dir(lib).ok()?.flatten().map(|p| p.path().join("site-packages/onnxruntime/capi"));
+    let mut files = folders.filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten();
+    files
+        .find(|file| file.file_name().to_string_lossy().starts_with("libonnxruntime.so"))
+        .map(|file| file.path())
+}
+
 fn engines(c: &mut Criterion) {
+    let onnxruntime = onnxruntime();
     for kind in EngineKind::ALL {
-        let choice = match engine::choose(Some(kind), None) {
+        let choice = match engine::choose(Some(kind), onnxruntime.as_deref()) {
             Ok(choice) => choice,
             Err(error) => {
                 println!("{error}");
@@ -92,7 +106,8 @@ fn engines(c: &mut Criterion) {
                 .sample_size(10)
                 .warm_up_time(Duration::from_millis(300))
                 .measurement_time(Duration::from_secs(1));
-            for batch in [1, 4, 16].into_iter().filter(|batch| *batch <= session.max_batch()) {
+            let most = session.max_batch();
+            for batch in [1, 4, 16].into_iter().filter(|batch| *batch <= most) {
                 let (inputs, mut outputs) = (inputs(session.as_ref(), sizes, batch), Vec::new());
                 group.throughput(Throughput::Elements(batch as u64));
                 group.bench_function(format!("{kind}/{ran}/{batch}"), |b| {
