@@ -1,9 +1,10 @@
 //! Looks through an ONNX file before a library gets it.
 //!
-//! Libraries resolve what they find there: ONNX Runtime reads tensors of a model from files that the model names, and
-//! takes the working directory where a model came from memory. Weights come from strangers, so what a file may ask for
-//! is checked here, by reading the protocol buffers that it consists of (onnx.proto3 of ONNX 1.18; the encoding is
-//! described at protobuf.dev/programming-guides/encoding). Nothing is copied, and what is not of interest is skipped.
+//! Libraries do what they find there: given a model in memory that names other files for its tensors, ONNX Runtime 1.32
+//! reads any file below or, by `..`, above the working directory, and 1.20 reads any file at all. Weights come from
+//! strangers, so what a file may ask for is checked here, by reading the protocol buffers that it consists of
+//! (onnx.proto3 of ONNX 1.18; the encoding is described at protobuf.dev/programming-guides/encoding). Nothing is copied,
+//! and what is not of interest is skipped.
 
 mod sizes;
 mod wire;
