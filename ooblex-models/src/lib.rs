@@ -23,7 +23,6 @@
 //! | `overlay` | yes | `text_overlay` in [`overlay`] |
 
 mod chain;
-#[cfg(feature = "effects")]
 mod color;
 #[cfg(feature = "effects")]
 pub mod effects;
