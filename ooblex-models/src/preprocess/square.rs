@@ -49,7 +49,7 @@ pub(super) struct Turned {
     simd: Simd,
     upright: Upright,
     rows: [Vec<f32>; 3],
-    places: Vec<Place>,
+    places: Places,
 }
 
 /// A part of a picture at about the tensor's resolution, with one more column and row at the end.
@@ -103,58 +103,78 @@ impl Turned {
         self.upright.pixels.resize(columns * lines, [0.0; 4]);
         let job = Job { across, down, width: columns, height: lines, channels: target.matrix.channels };
         resampler.run(image, job, &mut self.upright)?;
-        self.places.resize(width, Place::default());
-        self.rows.iter_mut().for_each(|row| row.resize(width, 0.0));
+        let Places { at, x, y } = &mut self.places;
+        at.resize(width, 0);
+        [x, y].into_iter().chain(&mut self.rows).for_each(|row| row.resize(width, 0.0));
         let Self { simd, upright, rows, places } = self;
-        let bounds = [image.width() as f32, image.height() as f32];
-        let start = [across.start as f32, down.start as f32];
-        simd.run(Turn { upright, rows, places, map, bounds, start, step, height, target });
+        let across = Axis::new(map[0], image.width(), across, columns, 1);
+        let down = Axis::new(map[1], image.height(), down, lines, columns);
+        simd.run(Turn { upright, rows, places, across, down, height, target });
         Ok(())
     }
 }
 
-/// Where a pixel of the tensor lies in the upright part.
-#[derive(Clone, Copy, Debug, Default)]
-struct Place {
-    /// Column and row of the pixel up and left of it.
-    at: [u16; 2],
-    /// How far it is from there to the next ones.
-    share: [f32; 2],
-    inside: bool,
+/// Where the pixels of a row of the tensor lie in the upright part.
+#[derive(Debug, Default)]
+struct Places {
+    /// The pixel up and left of each; below 0 outside the picture.
+    at: Vec<i32>,
+    /// How far it is to the next column.
+    x: Vec<f32>,
+    /// How far it is to the next row.
+    y: Vec<f32>,
+}
+
+/// Columns or rows of the upright part, in its pixels; the middle of the first is at 0.
+#[derive(Clone, Copy, Debug)]
+struct Axis {
+    /// Place of a pixel of the tensor: `map[0] * x + map[1] * y + map[2]`.
+    map: [f32; 3],
+    /// Where the picture begins and ends.
+    bounds: [f32; 2],
+    /// The last one that has a next one.
+    last: i32,
+    /// From each to the next one in memory.
+    stride: i32,
+}
+
+impl Axis {
+    const OUTSIDE: i32 = i32::MIN / 2;
+
+    fn new(map: [f32; 3], side: u32, span: Span, count: usize, stride: usize) -> Self {
+        let (start, step) = (span.start as f32, span.step as f32);
+        let place = |v: f32| (v - start) / step - 0.5;
+        let map = [map[0] / step, map[1] / step, place(map[2])];
+        let bounds = [place(0.0), place(side as f32)];
+        Self { map, bounds, last: count as i32 - 2, stride: stride as i32 }
+    }
+
+    /// Adds the places of row `ty` of the tensor to `at`, and notes the shares of the next column or row.
+    #[inline(always)]
+    fn find(&self, ty: usize, at: &mut [i32], shares: &mut [f32]) {
+        let [slope, by_row, offset] = self.map;
+        let first = by_row * (ty as f32 + 0.5) + offset + slope * 0.5;
+        let (end, [low, high]) = (self.last as f32 + 1.0, self.bounds);
+        for (tx, (at, share)) in at.iter_mut().zip(shares).enumerate() {
+            let place = slope * tx as i32 as f32 + first;
+            let inside = (place >= low) & (place <= high);
+            let place = place.clamp(0.0, end);
+            // The nearest to half a pixel before is the one before; for the middle of a pixel it may be that one.
+            let before = i32::of(place - 0.5).clamp(0, self.last);
+            *at += if inside { before * self.stride } else { Self::OUTSIDE };
+            *share = place - before as f32;
+        }
+    }
 }
 
 struct Turn<'a, T> {
     upright: &'a Upright,
     rows: &'a mut [Vec<f32>; 3],
-    places: &'a mut [Place],
-    map: [[f32; 3]; 2],
-    bounds: [f32; 2],
-    start: [f32; 2],
-    step: f32,
+    places: &'a mut Places,
+    across: Axis,
+    down: Axis,
     height: usize,
     target: Target<'a, T>,
-}
-
-impl<T: Number> Turn<'_, T> {
-    /// Finds the places of one row.
-    #[inline(always)]
-    fn find(&mut self, ty: usize) {
-        let Self { map, bounds, start, step, .. } = *self;
-        let y = ty as f32 + 0.5;
-        let last = [self.upright.columns - 2, self.upright.lines - 2];
-        for (tx, place) in self.places.iter_mut().enumerate() {
-            let x = tx as f32 + 0.5;
-            place.inside = true;
-            for i in 0..2 {
-                let at = map[i][0] * x + map[i][1] * y + map[i][2];
-                place.inside &= (0.0..=bounds[i]).contains(&at);
-                let at = ((at - start[i]) / step - 0.5).clamp(0.0, last[i] as f32 + 1.0);
-                // Invariant: pictures and what is made of them have sides that fit 16 bits.
-                place.at[i] = (at as i32 as u16).min(last[i] as u16);
-                place.share[i] = at - f32::from(place.at[i]);
-            }
-        }
-    }
 }
 
 impl<T: Number> Kernel for Turn<'_, T> {
@@ -163,19 +183,22 @@ impl<T: Number> Kernel for Turn<'_, T> {
     #[inline(always)]
     fn run<L: Lanes>(mut self) {
         for ty in 0..self.height {
-            self.find(ty);
+            let Places { at, x, y } = &mut *self.places;
+            at.fill(0);
+            self.across.find(ty, at, x);
+            self.down.find(ty, at, y);
             let columns = self.upright.columns;
             let [first, second, third] = &mut *self.rows;
             let black = self.target.matrix.black;
-            for (((place, a), b), c) in self.places.iter().zip(first).zip(second).zip(third) {
-                if !place.inside {
+            let Places { at, x, y } = &*self.places;
+            let outputs = first.iter_mut().zip(second).zip(third);
+            for (((&at, &fx), &fy), ((a, b), c)) in at.iter().zip(x).zip(y).zip(outputs) {
+                let Ok(at) = usize::try_from(at) else {
                     [*a, *b, *c] = black;
                     continue;
-                }
-                let at = usize::from(place.at[1]) * columns + usize::from(place.at[0]);
+                };
                 let upper = &self.upright.pixels[at..at + 2];
                 let lower = &self.upright.pixels[at + columns..at + columns + 2];
-                let [fx, fy] = place.share;
                 let mixed: [f32; 4] = std::array::from_fn(|i| {
                     let top = upper[0][i] + (upper[1][i] - upper[0][i]) * fx;
                     let bottom = lower[0][i] + (lower[1][i] - lower[0][i]) * fx;
