@@ -35,12 +35,14 @@ pub mod manager;
 pub mod overlay;
 #[cfg(any(feature = "effects", feature = "overlay"))]
 mod planar;
+pub mod postprocess;
 pub mod preprocess;
+#[cfg(all(feature = "effects", feature = "overlay"))]
+pub mod processors;
 mod register;
-#[cfg(feature = "effects")]
 mod simd;
 mod tensor;
 
 pub use chain::{Chain, ChainError};
-pub use register::register;
+pub use register::{register, register_with};
 pub use tensor::{DType, Numbers, Tensor, TensorSpec};
