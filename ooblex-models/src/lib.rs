@@ -41,6 +41,7 @@ pub mod preprocess;
 pub mod processors;
 mod register;
 mod simd;
+pub mod smooth;
 mod tensor;
 
 pub use chain::{Chain, ChainError};
