@@ -20,10 +20,10 @@
 //! | Feature | Default | Adds |
 //! |---|---|---|
 //! | `effects` | yes | the effects in [`effects`] |
-//! | `overlay` | yes | `text_overlay` in [`overlay`] |
+//! | `overlay` | yes | `overlay` and `text_overlay` in [`overlay`] |
 
 mod chain;
-#[cfg(feature = "effects")]
+#[cfg(any(feature = "effects", feature = "overlay"))]
 mod color;
 #[cfg(feature = "effects")]
 pub mod effects;
