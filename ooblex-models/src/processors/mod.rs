@@ -1,10 +1,32 @@
 //! Processors that run models: one file each.
 
+mod background;
+mod background_blur;
+mod background_remove;
+mod background_replace;
+pub mod manifest;
+mod segmentation;
+mod semantic;
+
 use ooblex_core::Registry;
 
+pub use self::background::{Backgrounds, BackgroundsError};
+pub use self::background_blur::BackgroundBlur;
+pub use self::background_remove::{BackgroundRemove, Removal};
+pub use self::background_replace::{Background, BackgroundReplace};
+pub use self::segmentation::Segmentation;
+pub use self::semantic::{Semantic, register_segmentation};
 use crate::manager::Models;
 
 /// Adds every processor of this module to `registry`; they run the models of `models`.
 pub fn register_models(registry: &mut Registry, models: &Models) {
-    let _ = (registry, models);
+    background_blur::register(registry, models);
+    background_remove::register(registry, models);
+    register_backgrounds(registry, models, &Backgrounds::new());
+    segmentation::register(registry, models);
+}
+
+/// Adds `background_replace` again, now with pictures to choose from.
+pub fn register_backgrounds(registry: &mut Registry, models: &Models, backgrounds: &Backgrounds) {
+    background_replace::register(registry, models, backgrounds);
 }

@@ -10,7 +10,7 @@ use crate::simd::{Kernel, LANES, Lanes, Simd};
 const FRACTION: i32 = 7;
 const FULL: u16 = 255 << FRACTION;
 /// Play at full strength, in steps of 255.
-const PLAY: f32 = 80.0;
+const PLAY: f32 = 48.0;
 /// Which share of a small rest is caught up in one frame at full strength.
 const SLOWEST: f32 = 0.1;
 
