@@ -43,6 +43,8 @@ mod register;
 mod simd;
 pub mod smooth;
 mod tensor;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use chain::{Chain, ChainError};
 pub use register::{register, register_with};

@@ -80,7 +80,7 @@ impl FrameProcessor for Handle {
                 (job, result)
             }
             Err(CallError::Expired(job)) => (job, Ok(Verdict::Drop)),
-            Err(CallError::Ended(job, reason)) => {
+            Err(CallError::Ended(job, reason) | CallError::Unrun(job, reason)) => {
                 (job, Err(ProcessError::Fatal(format!("the shared processor: {reason}").into())))
             }
             Err(error) => return Err(ProcessError::Fatal(error.to_string().into())),

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::path::PathBuf;
 
-use crate::engine::Format;
+use crate::engine::{EngineKind, Format};
 
 /// A model: what it is for, who made it, and which files hold its weights.
 #[derive(Clone, Debug)]
@@ -78,6 +78,11 @@ impl ModelCard {
     pub fn warm_up(mut self, shapes: &[&[usize]]) -> Self {
         self.warm_up = shapes.iter().map(|shape| shape.to_vec()).collect();
         self
+    }
+
+    /// Engines that can load one of its files.
+    pub fn engines(&self) -> impl Iterator<Item = EngineKind> {
+        EngineKind::ALL.into_iter().filter(|kind| self.file_for(kind.format()).is_some())
     }
 
     /// The weights in `format`, if there are any.

@@ -1,12 +1,16 @@
 //! Drawing on the planes of a YUV picture.
 //!
-//! Luma is drawn to the pixel. Chroma is halved, so a sample takes the colour as soon as one of its four pixels does:
-//! colour reaches at most one pixel beyond what is drawn.
+//! Rectangles are drawn to the pixel of luma, and a sample of chroma takes the colour as soon as one of its four pixels
+//! does: colour reaches at most one pixel beyond what is drawn. Lines and discs have soft borders, and cover each sample
+//! of luma and of chroma by the share that they take of it.
 
 use ooblex_core::{ColorSpace, Image, ImageError, PixelFormat, PlaneMut};
 
 use super::text::stamp;
 use crate::color::Levels;
+
+/// Half the width of a soft border, in samples.
+const SOFT: f32 = 0.5;
 
 /// A colour in the picture's own steps: Y, U, V.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,53 +71,51 @@ impl<'a> Canvas<'a> {
         }
     }
 
-    /// The pixels whose middle is at most `radius` from `center`.
-    pub(super) fn disc(&mut self, center: [f32; 2], radius: f32, ink: Ink) {
-        self.rows(
-            center[1] - radius,
-            center[1] + radius,
-            |y| {
-                let dy = y - center[1];
-                let half = (radius * radius - dy * dy).max(0.0).sqrt();
-                (center[0] - half, center[0] + half)
-            },
-            ink,
-        );
+    /// A disc with soft border.
+    pub(super) fn disc(&mut self, center: [f32; 2], radius: f32, Ink(ink): Ink) {
+        for (plane, value, scale) in self.planes(ink) {
+            let [x, y] = center.map(|v| v * scale);
+            let radius = radius * scale;
+            let reach = radius + SOFT;
+            blend(
+                plane,
+                y - reach,
+                y + reach,
+                |_| (x - reach, x + reach),
+                value,
+                |px, py| radius + SOFT - (px - x).hypot(py - y),
+            );
+        }
     }
 
-    /// A line of this thickness, its ends square.
-    pub(super) fn line(&mut self, from: [f32; 2], to: [f32; 2], width: f32, ink: Ink) {
-        let (dx, dy) = (to[0] - from[0], to[1] - from[1]);
-        let length = dx.hypot(dy);
-        if length == 0.0 {
-            return;
+    /// A line of this thickness with soft borders.
+    pub(super) fn line(&mut self, from: [f32; 2], to: [f32; 2], width: f32, Ink(ink): Ink) {
+        for (plane, value, scale) in self.planes(ink) {
+            let ([x, y], [dx, dy]) =
+                (from.map(|v| v * scale), [to[0] - from[0], to[1] - from[1]].map(|v| v * scale));
+            let length = dx.hypot(dy);
+            let (dx, dy, half) = (dx / length, dy / length, width * scale / 2.0);
+            let reach = half + SOFT;
+            let (top, bottom) = (y.min(y + dy * length) - reach, y.max(y + dy * length) + reach);
+            // From where to where a row is near the line, and neither before its start nor beyond its end.
+            let extent = |py: f32| {
+                let (a, b) = between(dy, -dx * (py - y), -reach, reach);
+                let (c, d) = between(dx, dy * (py - y), -SOFT, length + SOFT);
+                (x + a.max(c), x + b.min(d))
+            };
+            blend(plane, top, bottom, extent, value, |px, py| {
+                let beside = ((px - x) * dy - (py - y) * dx).abs();
+                let along = (px - x) * dx + (py - y) * dy;
+                // A line thinner than a sample covers no more of it than its thickness.
+                (reach - beside).min(along.min(length - along) + SOFT).min(2.0 * half)
+            });
         }
-        let (dx, dy, half) = (dx / length, dy / length, width / 2.0);
-        let reach = half * dx.abs();
-        self.rows(
-            from[1].min(to[1]) - reach,
-            from[1].max(to[1]) + reach,
-            |y| {
-                let y = y - from[1];
-                // Not further than half the width beside it, and neither before its start nor beyond its end.
-                let (a, b) = between(dy, -dx * y, -half, half);
-                let (c, d) = between(dx, dy * y, 0.0, length);
-                (from[0] + a.max(c), from[0] + b.min(d))
-            },
-            ink,
-        );
     }
 
-    /// Spans for the rows whose middle lies in `top..bottom`; `extent` says from where to where, given that middle.
-    fn rows(&mut self, top: f32, bottom: f32, extent: impl Fn(f32) -> (f32, f32), ink: Ink) {
-        let (width, height) = (self.size().0 as f32, self.size().1);
-        // The first pixel whose middle is not before `v`; conversion saturates, and what is not a number is 0.
-        let first = |v: f32| (v - 0.5).ceil();
-        let (top, bottom) = (first(top).max(0.0) as i32, first(bottom).min(height as f32) as i32);
-        for y in top..bottom {
-            let (left, right) = extent(y as f32 + 0.5);
-            self.span(y, first(left).clamp(0.0, width) as i32, first(right).clamp(0.0, width) as i32, ink);
-        }
+    /// Each plane with its part of the ink and its samples a pixel.
+    fn planes(&mut self, ink: [u8; 3]) -> impl Iterator<Item = (&mut PlaneMut<'a>, u8, f32)> {
+        let chroma = self.chroma.iter_mut().flatten().zip([ink[1], ink[2]]).map(|(p, v)| (p, v, 0.5));
+        std::iter::once((&mut self.luma, ink[0], 1.0)).chain(chroma)
     }
 
     /// White text on a darkened ground: `area` is left, top, width and height within the picture, `dot` the side of a
@@ -145,10 +147,39 @@ impl<'a> Canvas<'a> {
     }
 }
 
+/// Mixes `value` in by `coverage`, given the middle of a sample, where rows lie in `top..bottom` and columns in the
+/// `extent` of the row's middle.
+fn blend(
+    plane: &mut PlaneMut<'_>,
+    top: f32,
+    bottom: f32,
+    extent: impl Fn(f32) -> (f32, f32),
+    value: u8,
+    coverage: impl Fn(f32, f32) -> f32,
+) {
+    // The first sample whose middle is not before `v`; conversion saturates, and what is not a number is 0.
+    let first = |v: f32, count: usize| ((v - 0.5).ceil().max(0.0) as usize).min(count);
+    for row in first(top, plane.row_count())..first(bottom, plane.row_count()) {
+        let y = row as f32 + 0.5;
+        let (left, right) = extent(y);
+        let samples = plane.row_mut(row);
+        let left = first(left, samples.len());
+        let right = first(right, samples.len()).max(left);
+        for (i, v) in samples[left..right].iter_mut().enumerate() {
+            let weight = (coverage((left + i) as f32 + 0.5, y).clamp(0.0, 1.0) * 256.0) as i32;
+            *v = (i32::from(*v) + (((i32::from(value) - i32::from(*v)) * weight + 128) >> 8)) as u8;
+        }
+    }
+}
+
 /// The interval of x in which `k * x + c` is at least `low` and less than `high`.
 fn between(k: f32, c: f32, low: f32, high: f32) -> (f32, f32) {
     if k.abs() < 1e-6 {
-        return if low <= c && c < high { (f32::NEG_INFINITY, f32::INFINITY) } else { (0.0, 0.0) };
+        return if low <= c && c < high {
+            (f32::NEG_INFINITY, f32::INFINITY)
+        } else {
+            (0.0, f32::NEG_INFINITY)
+        };
     }
     let (a, b) = ((low - c) / k, (high - c) / k);
     (a.min(b), a.max(b))

@@ -20,13 +20,15 @@ const THICKEST: i64 = 32;
 const LINES_PER_WIDTH: u32 = 720;
 /// Picture height a dot of the font: 1 dot is 1 pixel up to 719 lines, 2 at 720, 3 at 1080.
 const LINES_PER_DOT: u32 = 360;
+/// Lines between points are at most this thick, in their mean length; less so where many meet in a point.
+const THICKNESS: f32 = 1.0 / 6.0;
 /// Coordinates of boxes beyond this many picture sizes are as good as at it: both are out of sight.
 const FAR: f32 = 4.0;
 
 /// Draws the annotations that a frame carries, in YUV: boxes with label and score, points as discs, lines between
 /// points, masks as translucent colour.
 ///
-/// What lies outside the picture, is not finite or contradicts itself is left out. If nothing is left, the frame stays
+/// What lies outside the picture, is not finite, was not found (points of score 0) or contradicts itself is left out. If nothing is left, the frame stays
 /// as it is: no pixel is decoded and the compressed form is kept.
 #[derive(Debug)]
 pub struct Overlay {
@@ -46,8 +48,8 @@ enum Shape {
     Mask(usize),
     /// Left, top, and the first column and row beyond.
     Rect([i32; 4]),
-    /// From, to.
-    Line([f32; 2], [f32; 2]),
+    /// From, to, thickness.
+    Line([f32; 2], [f32; 2], f32),
     /// The middle.
     Disc([f32; 2]),
     /// Left, top, width, height; bytes of [`Overlay::text`].
@@ -149,7 +151,7 @@ impl FrameProcessor for Overlay {
                     }
                 }
                 Shape::Rect(sides) => canvas.rect(*sides, ink),
-                Shape::Line(from, to) => canvas.line(*from, *to, line, ink),
+                Shape::Line(from, to, width) => canvas.line(*from, *to, *width, ink),
                 Shape::Disc(center) => canvas.disc(*center, line, ink),
                 Shape::Label(area, text) => canvas.label(&self.text[text.clone()], *area, dot, color),
             }
@@ -213,16 +215,25 @@ impl Plan<'_> {
     fn points(&mut self, annotation: &Annotation) {
         let size = [self.width as f32, self.height as f32];
         let line = self.line as f32;
-        let pixel = |p: &[f32; 2]| {
+        let at = |i: usize| {
+            let p = annotation.points.get(i)?;
             let pixel = [p[0] * size[0], p[1] * size[1]];
-            pixel.iter().all(|v| v.is_finite()).then_some(pixel)
+            // A score of 0 says that the point was not found.
+            let found = annotation.point_scores.get(i).is_none_or(|score| *score > 0.0);
+            (found && pixel.iter().all(|v| v.is_finite())).then_some(pixel)
         };
-        let at = |i: u16| annotation.points.get(usize::from(i)).and_then(pixel);
-        let edges = self.style.edges.iter().filter_map(|&(from, to)| Some((at(from)?, at(to)?)));
+        let edges =
+            self.style.edges.iter().filter_map(|&(from, to)| Some((at(from.into())?, at(to.into())?)));
+        let (count, length) = edges.clone().fold((0.0, 0.0), |(count, length), (from, to)| {
+            (count + 1.0, length + (to[0] - from[0]).hypot(to[1] - from[1]))
+        });
+        // A small figure of many lines would be filled by them.
+        let lines_per_point = (count / annotation.points.len() as f32).max(1.0);
+        let width = line.min(THICKNESS * length / count / lines_per_point);
         let edges = edges.filter(|(from, to)| crosses(*from, *to, line, size));
-        self.shapes.extend(edges.map(|(from, to)| Shape::Line(from, to)));
+        self.shapes.extend(edges.map(|(from, to)| Shape::Line(from, to, width)));
         if self.style.points {
-            let points = annotation.points.iter().filter_map(pixel);
+            let points = (0..annotation.points.len()).filter_map(at);
             self.shapes.extend(points.filter(|p| crosses(*p, *p, line, size)).map(Shape::Disc));
         }
     }

@@ -4,7 +4,13 @@ mod background;
 mod background_blur;
 mod background_remove;
 mod background_replace;
+mod drawing;
+mod face_contour;
+mod face_mesh;
+mod faces;
 pub mod manifest;
+mod mesh;
+mod mesh_topology;
 mod segmentation;
 mod semantic;
 
@@ -23,6 +29,8 @@ pub fn register_models(registry: &mut Registry, models: &Models) {
     background_blur::register(registry, models);
     background_remove::register(registry, models);
     register_backgrounds(registry, models, &Backgrounds::new());
+    face_contour::register(registry, models);
+    face_mesh::register(registry, models);
     segmentation::register(registry, models);
 }
 

@@ -98,6 +98,7 @@ fn nothing_to_draw_decodes_nothing() {
         vec![face([nan, 0.2, 0.2, 0.2]), face([0.2, 0.2, f32::INFINITY, 0.2]), face([0.1, 0.1, 0.1, nan])],
         // The line from the third to the fourth passes the upper right corner.
         vec![points(&[[nan, 0.5], [0.5, f32::INFINITY], [1.5, 0.5], [0.5, -0.6], [nan, nan]])],
+        vec![points(&[[0.5, 0.5], [0.6, 0.6]]).with_point_scores(vec![0.0, f32::NAN])],
         vec![Annotation::new(AnnotationKind::Box, "face", 1.0, "other").with_bounds([0.1; 4])],
         vec![mask(2, 2, vec![0; 4]), mask(2, 2, vec![255; 3]), mask(0, 0, vec![])],
         vec![Annotation::new(AnnotationKind::Box, "face", 1.0, "test")],
@@ -122,18 +123,39 @@ fn lines_have_no_gaps_and_discs_are_round() {
     let style = OverlayStyle { width_px: 1, points: false, edges: LINES, ..PLAIN };
     let found = points(&[[0.1, 0.1], [0.9, 0.3], [0.3, 0.9]]);
     let [y, ..] = drawn(Overlay::new(style), &[found], (80, 80), ColorSpace::JPEG);
-    assert_eq!(changed(&y), Some([8, 8, 72, 72]));
-    for x in 9..71 {
-        assert!(y.iter().any(|row| row[x] == 76), "column {x}");
-        assert!(y[x].contains(&76), "row {x}");
+    assert_eq!(changed(&y), Some([7, 7, 73, 73]), "soft borders");
+    // How much of the ink a row of pixels has got.
+    let ink = |v: &mut dyn Iterator<Item = u8>| v.map(|v| f32::from(100 - v) / 24.0).sum::<f32>();
+    for i in 9..71 {
+        assert!(y.iter().any(|row| row[i] < 90) && y[i].iter().any(|v| *v < 90), "column and row {i}");
     }
-    // Flat lines are one pixel thick.
-    assert!((9..20).all(|x| y[..x].iter().filter(|row| row[x] == 76).count() <= 2));
+    // Three lines end within the first columns; further right the upper one is alone above the diagonal.
+    for x in 30..60 {
+        let column = ink(&mut y[..26].iter().map(|row| row[x]));
+        assert!((0.9..1.15).contains(&column), "column {x}: {column}");
+    }
     let style = OverlayStyle { width_px: 5, ..PLAIN };
-    let [y, ..] = drawn(Overlay::new(style), &[points(&[[0.5, 0.5]])], (40, 40), ColorSpace::JPEG);
-    assert_eq!(changed(&y), Some([15, 15, 25, 25]));
-    let area = y.iter().flatten().filter(|v| **v == 76).count();
-    assert!((72..=88).contains(&area), "{area}, not 25 pi");
+    let [y, u, v] = drawn(Overlay::new(style), &[points(&[[0.5, 0.5]])], (40, 40), ColorSpace::JPEG);
+    assert_eq!((changed(&y), changed(&v)), (Some([15, 15, 25, 25]), Some([7, 7, 13, 13])));
+    let area = ink(&mut y.iter().flatten().copied());
+    assert!((76.0..81.0).contains(&area), "{area}, not 25 pi");
+    assert_eq!((u[10][10], v[10][10]), (85, 255));
+}
+
+#[test]
+fn lines_of_a_small_figure_are_thin() {
+    const FAN: &[(u16, u16)] = &[(0, 1), (0, 2), (1, 2)];
+    let draw = |size: f32| {
+        let style = OverlayStyle { width_px: 4, points: false, edges: FAN, ..PLAIN };
+        let found = points(&[[0.2, 0.2], [0.2 + size, 0.2], [0.2, 0.2 + size]]);
+        let [y, ..] = drawn(Overlay::new(style), &[found], (100, 100), ColorSpace::JPEG);
+        y[10..22]
+            .iter()
+            .map(|row| (100 - u32::from(row[20 + (50.0 * size) as usize])) as f32 / 24.0)
+            .sum::<f32>()
+    };
+    assert!((3.8..4.2).contains(&draw(0.6)), "{}", draw(0.6));
+    assert!((1.3..1.7).contains(&draw(0.08)), "{}: a sixth of 9 pixels", draw(0.08));
 }
 
 #[test]
