@@ -23,7 +23,6 @@
 //! | `overlay` | yes | `overlay` and `text_overlay` in [`overlay`] |
 
 mod chain;
-#[cfg(any(feature = "effects", feature = "overlay"))]
 mod color;
 #[cfg(feature = "effects")]
 pub mod effects;

@@ -10,6 +10,12 @@
 /// How many 16-bit numbers are worked on at once.
 pub(crate) const LANES: usize = 16;
 
+/// How many sums [`Lanes::dots`] makes at once.
+pub(crate) const DOTS: usize = 16;
+
+/// How many products each of them is made of.
+pub(crate) const TERMS: usize = 8;
+
 /// A loop that is compiled for several instruction sets.
 ///
 /// `run` and what it calls must be `#[inline(always)]`, so that they are compiled inside the function that
@@ -131,6 +137,12 @@ pub(crate) trait Lanes: Copy {
     fn doubled(self) -> (Self, Self) {
         self.interleaved(self)
     }
+    /// Sums of [`TERMS`] products: of the numbers from number `starts[i]` of `from` on with `weights[i]`; signed, in 32
+    /// bits that wrap.
+    ///
+    /// # Panics
+    /// If there are fewer numbers.
+    fn dots(from: &[u16], starts: &[usize; DOTS], weights: &[[u16; TERMS]; DOTS]) -> [i32; DOTS];
 
     /// Signed clamp.
     #[inline(always)]
@@ -152,7 +164,7 @@ pub(crate) trait Lanes: Copy {
 }
 
 mod array {
-    use super::LANES;
+    use super::{DOTS, LANES, TERMS};
 
     #[derive(Clone, Copy, Debug)]
     pub(super) struct Lanes16([u16; LANES]);
@@ -267,6 +279,13 @@ mod array {
         fn ratio(self, by: Self, unit: f32) -> Self {
             self.zip(by, |a, b| (f32::from(a) * unit / f32::from(b)).min(255.0).round_ties_even() as u16)
         }
+        #[inline(always)]
+        fn dots(from: &[u16], starts: &[usize; DOTS], weights: &[[u16; TERMS]; DOTS]) -> [i32; DOTS] {
+            std::array::from_fn(|i| {
+                let terms = from[starts[i]..][..TERMS].iter().zip(&weights[i]);
+                terms.map(|(&a, &b)| i32::from(a as i16) * i32::from(b as i16)).fold(0, i32::wrapping_add)
+            })
+        }
     }
 }
 
@@ -274,7 +293,7 @@ mod array {
 mod avx2 {
     use std::arch::x86_64::*;
 
-    use super::LANES;
+    use super::{DOTS, LANES, TERMS};
 
     /// Lives only inside `run_avx2`: no other code can name this type, so AVX2 is there whenever one exists.
     #[derive(Clone, Copy, Debug)]
@@ -392,6 +411,34 @@ mod avx2 {
                 Self(_mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi32(low, high)))
             }
         }
+        #[inline(always)]
+        fn dots(from: &[u16], starts: &[usize; DOTS], weights: &[[u16; TERMS]; DOTS]) -> [i32; DOTS] {
+            assert!(from.len() >= TERMS);
+            let last = from.len() - TERMS;
+            // Two sums a register, so that adding neighbours within 128-bit halves brings four and four into order.
+            let products = |i: usize| {
+                let (low, high) = (starts[i], starts[i + 4]);
+                // One comparison each, where slices need two.
+                assert!(low <= last && high <= last);
+                // SAFETY: AVX2, see the type; 16 bytes are readable from each place, and these loads need no alignment.
+                unsafe {
+                    let at = |from: *const u16| _mm_loadu_si128(from.cast());
+                    let (a, b) = (at(from.as_ptr().add(low)), at(from.as_ptr().add(high)));
+                    let (c, d) = (at(weights[i].as_ptr()), at(weights[i + 4].as_ptr()));
+                    _mm256_madd_epi16(_mm256_set_m128i(b, a), _mm256_set_m128i(d, c))
+                }
+            };
+            let mut sums = [0; DOTS];
+            for (half, to) in sums.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+                let [a, b, c, d] = [0, 1, 2, 3].map(|i| products(8 * half + i));
+                // SAFETY: AVX2, see the type; 32 bytes are writable, and this store needs no alignment.
+                unsafe {
+                    let sum = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
+                    _mm256_storeu_si256(to.as_mut_ptr().cast(), sum);
+                }
+            }
+            sums
+        }
         two! {
             plus = _mm256_add_epi16;
             minus = _mm256_sub_epi16;
@@ -473,6 +520,10 @@ pub(crate) mod tests {
             for (lanes, to) in results.into_iter().zip(out.chunks_exact_mut(LANES)) {
                 lanes.store(to);
             }
+            let starts = std::array::from_fn(|i| i * 7 % (out.len() - TERMS));
+            let weights = std::array::from_fn(|i| std::array::from_fn(|k| self.1[(i + 3 * k) % LANES]));
+            let sums = L::dots(&out, &starts, &weights);
+            out.extend(sums.into_iter().flat_map(|sum| [sum as u16, (sum >> 16) as u16]));
             out
         }
     }
@@ -507,6 +558,45 @@ pub(crate) mod tests {
         assert_eq!(op(21), [0, 100, 1, 101, 2, 102, 3, 103, 4, 104, 5, 105, 6, 106, 7, 107]);
         assert_eq!(op(22), [8, 108, 9, 109, 10, 110, 11, 111, 12, 112, 13, 113, 14, 114, 15, 115]);
         assert_eq!(op(19), [1, 5, 9, 13, 17, 21, 25, 29, 201, 205, 209, 213, 217, 221, 225, 229]);
+    }
+
+    struct Dots<'a>(&'a [u16], [usize; DOTS], [[u16; TERMS]; DOTS]);
+
+    impl Kernel for Dots<'_> {
+        type Out = [i32; DOTS];
+        #[inline(always)]
+        fn run<L: Lanes>(self) -> Self::Out {
+            L::dots(self.0, &self.1, &self.2)
+        }
+    }
+
+    #[test]
+    fn sums_of_products_come_in_order() {
+        let numbers = [0i16, 1, -1, 2, 300, -32768, 32767, 7, 5].map(|v| v as u16);
+        for simd in [Simd::detect(), Simd::portable()] {
+            for only in 0..TERMS {
+                let mut weights = [[0; TERMS]; DOTS];
+                weights.iter_mut().enumerate().for_each(|(i, w)| w[only] = (i as i16 - 8) as u16);
+                let starts = std::array::from_fn(|i| i % 2);
+                let expected =
+                    std::array::from_fn(|i| i32::from(numbers[i % 2 + only] as i16) * (i as i32 - 8));
+                assert_eq!(simd.run(Dots(&numbers, starts, weights)), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn sums_beyond_the_end_are_refused() {
+        for simd in [Simd::detect(), Simd::portable()] {
+            for far in [2, usize::MAX] {
+                for place in 0..DOTS {
+                    let mut starts = [0; DOTS];
+                    starts[place] = far;
+                    let run = || simd.run(Dots(&[1; TERMS + 1], starts, [[1; TERMS]; DOTS]));
+                    assert!(std::panic::catch_unwind(run).is_err(), "{place} {far}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -61,7 +61,7 @@ fn no_effect_converts_to_rgb() {
     }
 }
 
-/// NV12 and RGB inputs give what their I420 conversion gives.
+/// NV12 and RGB inputs give what their I420 conversion gives; but models look at a picture as it came.
 #[test]
 fn the_pixel_format_does_not_matter() {
     let pool = BufferPool::default();

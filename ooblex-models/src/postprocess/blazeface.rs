@@ -3,6 +3,8 @@
 //! Source of the decoding: the model card of MediaPipe's face detector; weighted suppression as in Bazarevsky et al.,
 //! "BlazeFace: Sub-millisecond Neural Face Detection on Mobile GPUs" (2019).
 
+use super::overlap;
+
 /// Side of the input, in whose pixels everything is.
 const SIDE: f32 = 128.0;
 /// Cells along a side, anchors in each.
@@ -77,10 +79,51 @@ fn mean(group: &[Face], score: f32) -> Face {
     }
 }
 
-/// Intersection over union of two rectangles.
-fn overlap(a: &[f32; 4], b: &[f32; 4]) -> f32 {
-    let side = |i: usize| ((a[i] + a[i + 2]).min(b[i] + b[i + 2]) - a[i].max(b[i])).max(0.0);
-    let both = side(0) * side(1);
-    let all = a[2] * a[3] + b[2] * b[3] - both;
-    if all > 0.0 { both / all } else { 0.0 }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANCHORS: usize = 896;
+
+    /// Outputs in which the anchors given have a logit of 3 and these numbers.
+    fn outputs(given: &[(usize, [f32; 4], f32)]) -> (Vec<f32>, Vec<f32>) {
+        let (mut regressors, mut scores) = (vec![0.0; ANCHORS * NUMBERS], vec![-9.0; ANCHORS]);
+        for (anchor, numbers, logit) in given {
+            regressors[anchor * NUMBERS..][..4].copy_from_slice(numbers);
+            regressors[anchor * NUMBERS + 4] = 5.0;
+            scores[*anchor] = *logit;
+        }
+        (regressors, scores)
+    }
+
+    #[test]
+    fn anchors_lie_in_rows_of_two_grids() {
+        let all: Vec<[f32; 2]> = anchors().collect();
+        assert_eq!(all.len(), ANCHORS);
+        assert_eq!((all[0], all[1], all[2], all[33]), ([4.0, 4.0], [4.0, 4.0], [12.0, 4.0], [4.0, 12.0]));
+        assert_eq!(
+            (all[512], all[517], all[518], all[895]),
+            ([8.0, 8.0], [8.0, 8.0], [24.0, 8.0], [120.0, 120.0])
+        );
+    }
+
+    #[test]
+    fn boxes_of_one_face_are_averaged_by_score() {
+        // Cell (8, 8) of the first grid, both anchors: middle at 68; another face at the lower right.
+        let cell = 2 * (8 * 16 + 8);
+        let (regressors, scores) = outputs(&[
+            (cell, [0.0, 0.0, 40.0, 40.0], 3.0),
+            (cell + 1, [4.0, 0.0, 40.0, 40.0], 0.0),
+            (895, [-10.0, -10.0, 20.0, 20.0], 5.0),
+            (0, [0.0, 0.0, 10.0, 10.0], -0.5),
+        ]);
+        let found = faces(&regressors, &scores, 0.5);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert_eq!(found[0].rect, [100.0, 100.0, 20.0, 20.0], "the better one first");
+        let (a, b) = (1.0 / (1.0 + (-3.0f32).exp()), 0.5);
+        let x = 48.0 + 4.0 * b / (a + b);
+        assert!((found[1].rect[0] - x).abs() < 1e-3 && found[1].rect[1] == 48.0, "{found:?}");
+        assert!((found[1].score - a).abs() < 1e-6 && (found[1].points[0][0] - 73.0).abs() < 1e-3);
+        assert_eq!(faces(&regressors, &scores, 0.3).len(), 3, "a lower threshold finds more");
+    }
 }

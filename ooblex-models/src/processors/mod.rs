@@ -4,13 +4,21 @@ mod background;
 mod background_blur;
 mod background_remove;
 mod background_replace;
+mod beauty_filter;
+mod big_eyes;
 mod drawing;
 mod face_contour;
+mod face_distort;
 mod face_mesh;
+mod face_shape;
+mod face_slim;
+mod face_warp;
 mod faces;
+mod held_boxes;
 pub mod manifest;
 mod mesh;
 mod mesh_topology;
+mod pixelate_faces;
 mod segmentation;
 mod semantic;
 
@@ -29,8 +37,13 @@ pub fn register_models(registry: &mut Registry, models: &Models) {
     background_blur::register(registry, models);
     background_remove::register(registry, models);
     register_backgrounds(registry, models, &Backgrounds::new());
+    beauty_filter::register(registry, models);
+    big_eyes::register(registry, models);
     face_contour::register(registry, models);
+    face_distort::register(registry, models);
     face_mesh::register(registry, models);
+    face_slim::register(registry, models);
+    pixelate_faces::register(registry, models);
     segmentation::register(registry, models);
 }
 
