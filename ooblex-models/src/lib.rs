@@ -20,7 +20,7 @@
 //! | Feature | Default | Adds |
 //! |---|---|---|
 //! | `effects` | yes | the effects in [`effects`] |
-//! | `overlay` | yes | `text_overlay` in [`overlay`] |
+//! | `overlay` | yes | `overlay` and `text_overlay` in [`overlay`] |
 
 mod chain;
 mod color;
@@ -40,7 +40,10 @@ pub mod preprocess;
 pub mod processors;
 mod register;
 mod simd;
+pub mod smooth;
 mod tensor;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use chain::{Chain, ChainError};
 pub use register::{register, register_with};

@@ -124,14 +124,19 @@ pub(crate) trait Lanes: Copy {
     /// `self / 2^N`, rounded down; signed.
     fn i_down<const N: i32>(self) -> Self;
 
-    /// Each lane twice: lanes 0, 0, 1, 1 to 7, 7, then 8, 8 to 15, 15.
-    fn doubled(self) -> (Self, Self);
+    /// Lanes of both in turn: 0 of `self`, 0 of `other`, 1 of `self` and so on to 7; then from 8 to 15.
+    fn interleaved(self, other: Self) -> (Self, Self);
     /// Sums of neighbours: lanes 0 + 1, 2 + 3 and so on of `self`, then of `other`.
     fn pair_sums(self, other: Self) -> Self;
 
     /// `self * unit / by`, rounded to the nearest (halves to even), at most 255; `by` is not 0.
     fn ratio(self, by: Self, unit: f32) -> Self;
 
+    /// Each lane twice: lanes 0, 0, 1, 1 to 7, 7, then 8, 8 to 15, 15.
+    #[inline(always)]
+    fn doubled(self) -> (Self, Self) {
+        self.interleaved(self)
+    }
     /// Sums of [`TERMS`] products: of the numbers from number `starts[i]` of `from` on with `weights[i]`; signed, in 32
     /// bits that wrap.
     ///
@@ -254,8 +259,12 @@ mod array {
             Self(self.0.map(|v| ((v as i16) >> N) as u16))
         }
         #[inline(always)]
-        fn doubled(self) -> (Self, Self) {
-            let half = |start: usize| Self(std::array::from_fn(|i| self.0[start + i / 2]));
+        fn interleaved(self, other: Self) -> (Self, Self) {
+            let half = |start: usize| {
+                Self(std::array::from_fn(|i| {
+                    if i % 2 == 0 { self.0[start + i / 2] } else { other.0[start + i / 2] }
+                }))
+            };
             (half(0), half(LANES / 2))
         }
         #[inline(always)]
@@ -394,12 +403,13 @@ mod avx2 {
             }
         }
         #[inline(always)]
-        fn doubled(self) -> (Self, Self) {
+        fn interleaved(self, other: Self) -> (Self, Self) {
             // SAFETY: the processor has AVX2, see the type.
             unsafe {
                 // Unpacking works within 128-bit halves: quarters 0 2 1 3 first, so that it ends in order.
-                let spread = _mm256_permute4x64_epi64::<0b11_01_10_00>(self.0);
-                (Self(_mm256_unpacklo_epi16(spread, spread)), Self(_mm256_unpackhi_epi16(spread, spread)))
+                let a = _mm256_permute4x64_epi64::<0b11_01_10_00>(self.0);
+                let b = _mm256_permute4x64_epi64::<0b11_01_10_00>(other.0);
+                (Self(_mm256_unpacklo_epi16(a, b)), Self(_mm256_unpackhi_epi16(a, b)))
             }
         }
         #[inline(always)]
@@ -516,6 +526,8 @@ pub(crate) mod tests {
                 a.doubled().1,
                 a.pair_sums(b),
                 a.ratio(b.max(L::splat(1)), 256.0),
+                a.interleaved(b).0,
+                a.interleaved(b).1,
             ];
             let mut out = vec![0; results.len() * LANES];
             for (lanes, to) in results.into_iter().zip(out.chunks_exact_mut(LANES)) {
@@ -556,6 +568,8 @@ pub(crate) mod tests {
         let op = |i: usize| &out[i * LANES..(i + 1) * LANES];
         assert_eq!(op(17), [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7]);
         assert_eq!(op(18), [8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13, 14, 14, 15, 15]);
+        assert_eq!(op(21), [0, 100, 1, 101, 2, 102, 3, 103, 4, 104, 5, 105, 6, 106, 7, 107]);
+        assert_eq!(op(22), [8, 108, 9, 109, 10, 110, 11, 111, 12, 112, 13, 113, 14, 114, 15, 115]);
         assert_eq!(op(19), [1, 5, 9, 13, 17, 21, 25, 29, 201, 205, 209, 213, 217, 221, 225, 229]);
     }
 

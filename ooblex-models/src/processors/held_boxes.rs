@@ -1,0 +1,145 @@
+//! Boxes that stay for a while when a detector misses what is in them.
+
+use std::time::{Duration, Instant};
+
+use crate::postprocess::overlap;
+
+/// Overlap from which a box may be the successor of another.
+const SAME: f32 = 0.1;
+/// A box that is missed becomes larger by this at once, and by its own size until it is given up.
+const AT_ONCE: f32 = 0.15;
+
+/// Boxes (left, top, width, height) of the last frames.
+#[derive(Debug)]
+pub(super) struct HeldBoxes {
+    hold: Duration,
+    boxes: Vec<Held>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    /// Where it was found, in the frame before the last one and in the last one.
+    before: [f32; 4],
+    last: [f32; 4],
+    seen: Instant,
+}
+
+impl HeldBoxes {
+    /// Boxes stay for `hold` after they were found last.
+    pub(super) fn new(hold: Duration) -> Self {
+        Self { hold, boxes: Vec::new() }
+    }
+
+    /// Takes note of what was found at `now`. Each box found succeeds one known box at most, the one that it overlaps most;
+    /// known boxes without successor stay, so that a face beside another one is not lost to it.
+    pub(super) fn update(&mut self, found: &[[f32; 4]], now: Instant) {
+        let known = self.boxes.len();
+        let mut pairs: Vec<(f32, usize, usize)> = Vec::new();
+        for (k, held) in self.boxes.iter().enumerate() {
+            pairs.extend(found.iter().enumerate().map(|(f, rect)| (overlap(&held.last, rect), k, f)));
+        }
+        pairs.retain(|(overlap, ..)| *overlap > SAME);
+        pairs.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let (mut succeeded, mut placed) = (vec![false; known], vec![false; found.len()]);
+        for (_, k, f) in pairs {
+            if !succeeded[k] && !placed[f] {
+                (succeeded[k], placed[f]) = (true, true);
+                self.boxes[k] = Held { before: self.boxes[k].last, last: found[f], seen: now };
+            }
+        }
+        let hold = self.hold;
+        self.boxes.retain(|held| held.seen == now || now.saturating_duration_since(held.seen) < hold);
+        let new = found.iter().zip(placed).filter(|(_, placed)| !placed);
+        self.boxes.extend(new.map(|(rect, _)| Held { before: *rect, last: *rect, seen: now }));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.boxes.is_empty()
+    }
+
+    /// What the boxes cover at `now`: where a thing was in this frame and the one before, more the longer it is missed.
+    pub(super) fn covered(&self, now: Instant) -> impl Iterator<Item = [f32; 4]> {
+        self.boxes.iter().map(move |held| {
+            let [x, y, w, h] = union(&held.before, &held.last);
+            let missed = now.saturating_duration_since(held.seen).as_secs_f32();
+            let larger = if missed > 0.0 { AT_ONCE + missed / self.hold.as_secs_f32() } else { 0.0 };
+            [x - w * larger / 2.0, y - h * larger / 2.0, w * (1.0 + larger), h * (1.0 + larger)]
+        })
+    }
+}
+
+fn union(a: &[f32; 4], b: &[f32; 4]) -> [f32; 4] {
+    let (left, top) = (a[0].min(b[0]), a[1].min(b[1]));
+    [left, top, (a[0] + a[2]).max(b[0] + b[2]) - left, (a[1] + a[3]).max(b[1] + b[3]) - top]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOLD: Duration = Duration::from_millis(1000);
+    const A: [f32; 4] = [0.1, 0.1, 0.2, 0.2];
+    const B: [f32; 4] = [0.25, 0.1, 0.2, 0.2];
+
+    fn after(start: Instant, ms: u64) -> Instant {
+        start + Duration::from_millis(ms)
+    }
+
+    fn contains(outer: &[f32; 4], inner: &[f32; 4]) -> bool {
+        (0..2).all(|i| outer[i] <= inner[i] && outer[i] + outer[i + 2] >= inner[i] + inner[i + 2] - 1e-6)
+    }
+
+    #[test]
+    fn a_box_that_is_missed_stays_and_grows_until_it_is_given_up() {
+        let start = Instant::now();
+        let mut held = HeldBoxes::new(HOLD);
+        held.update(&[A], start);
+        let mut last = held.covered(start).next().expect("a box");
+        assert!(contains(&last, &A) && contains(&A, &last));
+        for ms in (33..1000).step_by(33) {
+            held.update(&[], after(start, ms));
+            let now: Vec<_> = held.covered(after(start, ms)).collect();
+            assert_eq!(now.len(), 1, "{ms}");
+            assert!(contains(&now[0], &last) && now[0][2] > last[2], "{ms}: {now:?} after {last:?}");
+            last = now[0];
+        }
+        assert!(last[2] > 0.4, "more than twice as wide in the end: {last:?}");
+        held.update(&[], after(start, 1000));
+        assert!(held.is_empty());
+    }
+
+    #[test]
+    fn a_box_that_moves_covers_where_it_was() {
+        let start = Instant::now();
+        let mut held = HeldBoxes::new(HOLD);
+        held.update(&[A], start);
+        let moved = [0.14, 0.12, 0.18, 0.18];
+        held.update(&[moved], after(start, 33));
+        let covered: Vec<_> = held.covered(after(start, 33)).collect();
+        assert_eq!(covered.len(), 1);
+        assert!(contains(&covered[0], &A) && contains(&covered[0], &moved));
+    }
+
+    #[test]
+    fn a_neighbour_does_not_stand_for_a_missed_face() {
+        let start = Instant::now();
+        let mut held = HeldBoxes::new(HOLD);
+        held.update(&[A, B], start);
+        // The faces overlap, and one of them is found a little nearer to the other.
+        let found = [0.22, 0.1, 0.2, 0.2];
+        held.update(&[found], after(start, 33));
+        let covered: Vec<_> = held.covered(after(start, 33)).collect();
+        assert_eq!(covered.len(), 2);
+        assert!(covered.iter().any(|c| contains(c, &A)) && covered.iter().any(|c| contains(c, &found)));
+    }
+
+    #[test]
+    fn without_holding_only_what_is_found_is_covered() {
+        let start = Instant::now();
+        let mut held = HeldBoxes::new(Duration::ZERO);
+        held.update(&[A], start);
+        assert_eq!(held.covered(start).count(), 1);
+        held.update(&[], after(start, 1));
+        assert!(held.is_empty());
+    }
+}
