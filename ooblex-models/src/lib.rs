@@ -40,6 +40,7 @@ pub mod preprocess;
 pub mod processors;
 mod register;
 mod simd;
+pub mod smooth;
 mod tensor;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

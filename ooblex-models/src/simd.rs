@@ -124,14 +124,19 @@ pub(crate) trait Lanes: Copy {
     /// `self / 2^N`, rounded down; signed.
     fn i_down<const N: i32>(self) -> Self;
 
-    /// Each lane twice: lanes 0, 0, 1, 1 to 7, 7, then 8, 8 to 15, 15.
-    fn doubled(self) -> (Self, Self);
+    /// Lanes of both in turn: 0 of `self`, 0 of `other`, 1 of `self` and so on to 7; then from 8 to 15.
+    fn interleaved(self, other: Self) -> (Self, Self);
     /// Sums of neighbours: lanes 0 + 1, 2 + 3 and so on of `self`, then of `other`.
     fn pair_sums(self, other: Self) -> Self;
 
     /// `self * unit / by`, rounded to the nearest (halves to even), at most 255; `by` is not 0.
     fn ratio(self, by: Self, unit: f32) -> Self;
 
+    /// Each lane twice: lanes 0, 0, 1, 1 to 7, 7, then 8, 8 to 15, 15.
+    #[inline(always)]
+    fn doubled(self) -> (Self, Self) {
+        self.interleaved(self)
+    }
     /// Sums of [`TERMS`] products: of the numbers from number `starts[i]` of `from` on with `weights[i]`; signed, in 32
     /// bits that wrap.
     ///
@@ -254,8 +259,12 @@ mod array {
             Self(self.0.map(|v| ((v as i16) >> N) as u16))
         }
         #[inline(always)]
-        fn doubled(self) -> (Self, Self) {
-            let half = |start: usize| Self(std::array::from_fn(|i| self.0[start + i / 2]));
+        fn interleaved(self, other: Self) -> (Self, Self) {
+            let half = |start: usize| {
+                Self(std::array::from_fn(|i| {
+                    if i % 2 == 0 { self.0[start + i / 2] } else { other.0[start + i / 2] }
+                }))
+            };
             (half(0), half(LANES / 2))
         }
         #[inline(always)]
@@ -307,6 +316,36 @@ mod avx2 {
             );
         }
         product
+    }
+
+    /// Sums number `i` to `i + 7` of [`dots`](super::Lanes::dots).
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn eight_dots(from: &[u16], starts: &[usize; DOTS], weights: &[[u16; TERMS]; DOTS], i: usize) -> __m256i {
+        // Two sums a register, so that adding neighbours within 128-bit halves brings four and four into order.
+        let a = products(from, [starts[i], starts[i + 4]], [&weights[i], &weights[i + 4]]);
+        let b = products(from, [starts[i + 1], starts[i + 5]], [&weights[i + 1], &weights[i + 5]]);
+        let c = products(from, [starts[i + 2], starts[i + 6]], [&weights[i + 2], &weights[i + 6]]);
+        let d = products(from, [starts[i + 3], starts[i + 7]], [&weights[i + 3], &weights[i + 7]]);
+        _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d))
+    }
+
+    /// Sums of pairs of products, four for each of two places.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn products(from: &[u16], [low, high]: [usize; 2], [c, d]: [&[u16; TERMS]; 2]) -> __m256i {
+        // One comparison each, where slices need two.
+        assert!(from.len() >= TERMS && low.max(high) <= from.len() - TERMS);
+        // SAFETY: 16 bytes are readable from each place, and these loads need no alignment.
+        let [a, b, c, d] = unsafe {
+            [
+                _mm_loadu_si128(from.as_ptr().add(low).cast()),
+                _mm_loadu_si128(from.as_ptr().add(high).cast()),
+                _mm_loadu_si128(c.as_ptr().cast()),
+                _mm_loadu_si128(d.as_ptr().cast()),
+            ]
+        };
+        _mm256_madd_epi16(_mm256_set_m128i(b, a), _mm256_set_m128i(d, c))
     }
 
     macro_rules! two {
@@ -364,12 +403,13 @@ mod avx2 {
             }
         }
         #[inline(always)]
-        fn doubled(self) -> (Self, Self) {
+        fn interleaved(self, other: Self) -> (Self, Self) {
             // SAFETY: the processor has AVX2, see the type.
             unsafe {
                 // Unpacking works within 128-bit halves: quarters 0 2 1 3 first, so that it ends in order.
-                let spread = _mm256_permute4x64_epi64::<0b11_01_10_00>(self.0);
-                (Self(_mm256_unpacklo_epi16(spread, spread)), Self(_mm256_unpackhi_epi16(spread, spread)))
+                let a = _mm256_permute4x64_epi64::<0b11_01_10_00>(self.0);
+                let b = _mm256_permute4x64_epi64::<0b11_01_10_00>(other.0);
+                (Self(_mm256_unpacklo_epi16(a, b)), Self(_mm256_unpackhi_epi16(a, b)))
             }
         }
         #[inline(always)]
@@ -403,29 +443,12 @@ mod avx2 {
         }
         #[inline(always)]
         fn dots(from: &[u16], starts: &[usize; DOTS], weights: &[[u16; TERMS]; DOTS]) -> [i32; DOTS] {
-            assert!(from.len() >= TERMS);
-            let last = from.len() - TERMS;
-            // Two sums a register, so that adding neighbours within 128-bit halves brings four and four into order.
-            let products = |i: usize| {
-                let (low, high) = (starts[i], starts[i + 4]);
-                // One comparison each, where slices need two.
-                assert!(low <= last && high <= last);
-                // SAFETY: AVX2, see the type; 16 bytes are readable from each place, and these loads need no alignment.
-                unsafe {
-                    let at = |from: *const u16| _mm_loadu_si128(from.cast());
-                    let (a, b) = (at(from.as_ptr().add(low)), at(from.as_ptr().add(high)));
-                    let (c, d) = (at(weights[i].as_ptr()), at(weights[i + 4].as_ptr()));
-                    _mm256_madd_epi16(_mm256_set_m128i(b, a), _mm256_set_m128i(d, c))
-                }
-            };
             let mut sums = [0; DOTS];
             for (half, to) in sums.as_chunks_mut::<8>().0.iter_mut().enumerate() {
-                let [a, b, c, d] = [0, 1, 2, 3].map(|i| products(8 * half + i));
                 // SAFETY: AVX2, see the type; 32 bytes are writable, and this store needs no alignment.
                 unsafe {
-                    let sum = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
-                    _mm256_storeu_si256(to.as_mut_ptr().cast(), sum);
-                }
+                    _mm256_storeu_si256(to.as_mut_ptr().cast(), eight_dots(from, starts, weights, 8 * half))
+                };
             }
             sums
         }
@@ -503,6 +526,8 @@ pub(crate) mod tests {
                 a.doubled().1,
                 a.pair_sums(b),
                 a.ratio(b.max(L::splat(1)), 256.0),
+                a.interleaved(b).0,
+                a.interleaved(b).1,
             ];
             let mut out = vec![0; results.len() * LANES];
             for (lanes, to) in results.into_iter().zip(out.chunks_exact_mut(LANES)) {
@@ -543,6 +568,8 @@ pub(crate) mod tests {
         let op = |i: usize| &out[i * LANES..(i + 1) * LANES];
         assert_eq!(op(17), [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7]);
         assert_eq!(op(18), [8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13, 14, 14, 15, 15]);
+        assert_eq!(op(21), [0, 100, 1, 101, 2, 102, 3, 103, 4, 104, 5, 105, 6, 106, 7, 107]);
+        assert_eq!(op(22), [8, 108, 9, 109, 10, 110, 11, 111, 12, 112, 13, 113, 14, 114, 15, 115]);
         assert_eq!(op(19), [1, 5, 9, 13, 17, 21, 25, 29, 201, 205, 209, 213, 217, 221, 225, 229]);
     }
 
