@@ -4,12 +4,11 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
 use super::card::{ModelCard, ModelFile};
-use crate::engine::{Format, Weights};
+use crate::engine::{FileData, Format, Weights};
 
 /// A model file larger than this is not read.
 pub(super) const LARGEST: u64 = 2 << 30;
@@ -126,7 +125,7 @@ impl SearchPath {
         }))
     }
 
-    fn read(&self, file: &ModelFile) -> Result<Arc<[u8]>, FileError> {
+    fn read(&self, file: &ModelFile) -> Result<FileData, FileError> {
         if let Some(content) = file.content {
             return Ok(content.into());
         }

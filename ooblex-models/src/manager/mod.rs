@@ -36,7 +36,7 @@ pub use self::handle::ModelHandle;
 pub use self::room::{Budget, DeviceMemory, DeviceUse, Memory};
 pub use self::runner::Loaded;
 pub use self::status::{FilePlace, FileStatus, ModelProblem, ModelState, ModelStatus};
-use crate::engine::{self, Engine, EngineError, EngineKind, UseGpu};
+use crate::engine::{self, Choice, Engine, EngineError, EngineReport, UseGpu};
 
 /// The models of a program, by name. Cheap to clone; all clones share everything.
 ///
@@ -49,7 +49,7 @@ pub struct Models(Arc<Inner>);
 struct Inner {
     /// Set by [`Models::configure`], or when it is first asked for.
     config: OnceLock<ModelsConfig>,
-    engine: OnceLock<Result<Arc<dyn Engine>, EngineError>>,
+    engine: OnceLock<Result<Choice, EngineError>>,
     device_memory: OnceLock<Option<Arc<dyn DeviceMemory>>>,
     entries: Mutex<Entries>,
     /// Bytes on the CPU that models which are being loaded will need.
@@ -75,8 +75,11 @@ impl Models {
     /// The same, run by an engine of the caller's own.
     pub fn with_engine(config: ModelsConfig, engine: Arc<dyn Engine>) -> Self {
         let models = Self::new(config);
+        let (kind, version, place) = (engine.kind(), engine.version(), engine.place());
+        let reason = "given by the program".into();
+        let report = EngineReport { kind, version, place, reason, passed_over: Vec::new() };
         // Invariant: nobody else has it yet.
-        let _ = models.0.engine.set(Ok(engine));
+        let _ = models.0.engine.set(Ok(Choice { engine, report }));
         models
     }
 
@@ -128,24 +131,26 @@ impl Models {
     /// # Errors
     /// [`EngineError::Unavailable`].
     pub fn engine(&self) -> Result<Arc<dyn Engine>, EngineError> {
-        let find = || match self.config().engine {
-            Some(kind) => engine::open(kind),
-            None => {
-                let mut found = EngineKind::ALL.into_iter().map(engine::open);
-                let missing = || EngineError::Unavailable {
-                    kind: EngineKind::Rten,
-                    reason: "this build has no engine at all; enable the feature `rten` of ooblex-models"
-                        .into(),
-                };
-                found.find_map(Result::ok).ok_or_else(missing)
-            }
-        };
+        self.choice().map(|choice| choice.engine)
+    }
+
+    /// Which engine that is, and why.
+    ///
+    /// # Errors
+    /// [`EngineError::Unavailable`].
+    pub fn engine_report(&self) -> Result<EngineReport, EngineError> {
+        self.choice().map(|choice| choice.report)
+    }
+
+    fn choice(&self) -> Result<Choice, EngineError> {
+        let config = self.config();
+        let find = || engine::choose(config.engine, config.onnxruntime.as_deref());
         self.0.engine.get_or_init(find).clone()
     }
 
     /// The engine, if it has been asked for.
     fn opened_engine(&self) -> Option<&Arc<dyn Engine>> {
-        self.0.engine.get()?.as_ref().ok()
+        self.0.engine.get()?.as_ref().ok().map(|choice| &choice.engine)
     }
 
     /// Who tells how much memory the device has, if it is of interest and somebody does.
