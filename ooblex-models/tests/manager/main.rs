@@ -2,6 +2,7 @@
 
 mod batches;
 mod control;
+mod hostile;
 mod losses;
 mod memory;
 mod weights;
