@@ -32,6 +32,7 @@
 //! | `whip` (default) | WebRTC publishers: WHIP and `/webrtc/offer` |
 
 mod access;
+mod annotations;
 mod app;
 mod cli;
 pub mod config;

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::access::Access;
+use crate::annotations::AnnotationHub;
 use crate::config::{Config, UseGpu};
 use crate::effect::{EffectControl, SwitchError};
 use crate::graph::Graph;
@@ -119,8 +120,9 @@ impl Server {
             tracing::warn!(%error, "the limit on open files stays as it is");
         }
         let mjpeg = MjpegHub::new(mjpeg_config(&config))?;
-        let graph = Graph { effects: effects.clone(), mjpeg: mjpeg.clone() };
-        let hub = Hub::new(hub_config(&config), graph);
+        let annotations = AnnotationHub::default();
+        let graph = Graph { effects: effects.clone(), mjpeg: mjpeg.clone(), annotations };
+        let hub = Hub::new(hub_config(&config), graph.clone());
         let pictures = PictureLimits { max_bytes: config.max_body_bytes, max_pixels: config.max_pixels };
         attach_sources(&hub, &config, pictures).await?;
         let limits =
@@ -128,7 +130,7 @@ impl Server {
         let ingest = ooblex_ingest::http::router(hub.clone(), pictures);
         let watching = ooblex_mjpeg::router(hub.clone(), mjpeg.clone());
         let publishers = Publishers::new(&config, &hub, &effects);
-        let app = AppState::new(config, hub.clone(), effects.clone(), mjpeg, publishers, limits.clone());
+        let app = AppState::new(config, hub.clone(), graph, publishers, limits.clone());
         let router = routes::router(app.clone(), ingest, watching);
         let stop = watch::Sender::new(false);
         let mut addresses = Vec::new();

@@ -35,6 +35,10 @@ pub struct Annotation {
     /// Points as (x, y).
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Vec::is_empty"))]
     pub points: Vec<[f32; 2]>,
+    /// Confidence of each point in [0, 1], in their order; empty if the model gives none. A point whose score is 0 was
+    /// not found: its place means nothing, and nobody draws it.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Vec::is_empty"))]
+    pub point_scores: Vec<f32>,
     /// Mask, if the kind is [`AnnotationKind::Mask`].
     #[cfg_attr(feature = "serde", serde(skip))]
     pub mask: Option<Mask>,
@@ -69,6 +73,7 @@ impl Annotation {
             score,
             bounds: None,
             points: Vec::new(),
+            point_scores: Vec::new(),
             mask: None,
             model: model.into(),
             generation: 0,
@@ -84,6 +89,12 @@ impl Annotation {
     /// Sets points as (x, y), each a share of the picture.
     pub fn with_points(mut self, points: Vec<[f32; 2]>) -> Self {
         self.points = points;
+        self
+    }
+
+    /// Sets the confidence of each point.
+    pub fn with_point_scores(mut self, scores: Vec<f32>) -> Self {
+        self.point_scores = scores;
         self
     }
 

@@ -215,6 +215,8 @@ pub enum ParamType {
 pub struct ParamSpec {
     /// Name, lowercase snake case.
     pub name: String,
+    /// Other names that mean the same. Factories ask for [`name`](Self::name) alone.
+    pub aliases: Vec<String>,
     /// What it takes.
     pub kind: ParamType,
     /// What applies when it is not given.
@@ -230,6 +232,7 @@ impl ParamSpec {
     pub fn new(name: &str, kind: ParamType, default: impl Into<Value>, description: &str) -> Self {
         Self {
             name: name.into(),
+            aliases: Vec::new(),
             kind,
             default: default.into(),
             unit: String::new(),
@@ -241,6 +244,17 @@ impl ParamSpec {
     pub fn unit(mut self, unit: &str) -> Self {
         self.unit = unit.into();
         self
+    }
+
+    /// Adds other names.
+    pub fn aliases(mut self, aliases: &[&str]) -> Self {
+        self.aliases.extend(aliases.iter().map(|&a| a.to_owned()));
+        self
+    }
+
+    /// Whether `name` means this parameter. Unlike names of kinds, case matters.
+    pub fn answers_to(&self, name: &str) -> bool {
+        self.name == name || self.aliases.iter().any(|alias| alias == name)
     }
 
     fn check(&self, value: &Value) -> Result<(), RegistryError> {
@@ -359,6 +373,14 @@ pub enum RegistryError {
         /// Options it has.
         known: Vec<String>,
     },
+    /// The option is given under two of its names.
+    #[error("option {option:?} is given a second time as {also:?}; give one of them")]
+    OptionTwice {
+        /// Its name.
+        option: String,
+        /// The other name that it was given by.
+        also: String,
+    },
     /// The option has another type.
     #[error("option {option:?} is {value}; it must be {expected}")]
     OptionType {
@@ -451,21 +473,10 @@ impl Registry {
     /// [`RegistryError`] naming the kind or option that does not fit, or what the factory said.
     pub fn build(&self, name: &str, options: &Options) -> Result<Box<dyn FrameProcessor>, RegistryError> {
         let (spec, factory) = self.find(name)?;
-        if let Some(params) = &spec.params {
-            for (option, value) in options.iter() {
-                match params.iter().find(|p| p.name == option) {
-                    Some(param) => param.check(value)?,
-                    None => {
-                        return Err(unknown_option(
-                            spec,
-                            option,
-                            params.iter().map(|p| p.name.clone()).collect(),
-                        ));
-                    }
-                }
-            }
-        }
-        let options = options.clone();
+        let options = match &spec.params {
+            Some(params) => canonical(spec, params, options)?,
+            None => options.clone(),
+        };
         let built = factory(&options).map_err(|source| match source.downcast::<RegistryError>() {
             Ok(own) => *own,
             Err(source) => RegistryError::Build { kind: spec.name.clone(), source },
@@ -485,6 +496,26 @@ impl Registry {
             known: self.kinds().map(|spec| spec.name.clone()).collect(),
         })
     }
+}
+
+/// Checked options under the parameters' own names.
+fn canonical(spec: &KindSpec, params: &[ParamSpec], options: &Options) -> Result<Options, RegistryError> {
+    let mut checked = Options::new();
+    for (option, value) in options.iter() {
+        let Some(param) = params.iter().find(|param| param.answers_to(option)) else {
+            return Err(unknown_option(spec, option, params.iter().map(|p| p.name.clone()).collect()));
+        };
+        param.check(value)?;
+        if checked.values.contains_key(&param.name) {
+            let also = param.aliases.iter().rev().find(|alias| options.values.contains_key(*alias));
+            return Err(RegistryError::OptionTwice {
+                option: param.name.clone(),
+                also: also.unwrap_or(&param.name).clone(),
+            });
+        }
+        checked.set(param.name.clone(), value.clone());
+    }
+    Ok(checked)
 }
 
 fn unknown_option(spec: &KindSpec, option: &str, known: Vec<String>) -> RegistryError {
@@ -559,6 +590,28 @@ mod tests {
     fn good_options_build() {
         assert!(registry().build("posterize", &Options::new().with("step", 12.0)).is_ok());
         assert!(registry().build("edges", &Options::new().with("low", 0).with("mode", "b")).is_ok());
+    }
+
+    #[test]
+    fn parameters_answer_to_their_aliases() {
+        let mut registry = Registry::new();
+        let least = ParamSpec::new("least", ParamType::Int(0..=9), 5, "").aliases(&["min", "minimum"]);
+        registry.add(KindSpec::new("kind", "").param(least), |options: &Options| {
+            match options.get::<u8>("least")? {
+                Some(7) => Ok(PassThrough),
+                other => Err(BoxError::from(format!("least is {other:?}"))),
+            }
+        });
+        for name in ["least", "min", "minimum"] {
+            assert!(registry.build("kind", &Options::new().with(name, 7)).is_ok(), "{name}");
+        }
+        let error = |options| registry.build("kind", &options).err().expect("an error").to_string();
+        assert_eq!(error(Options::new().with("min", 10)), "option \"least\" is 10; allowed: 0 to 9");
+        assert_eq!(error(Options::new().with("Min", 7)), "kind has no option \"Min\"; it has: least");
+        let twice = Options::new().with("least", 7).with("min", 7);
+        assert_eq!(error(twice), "option \"least\" is given a second time as \"min\"; give one of them");
+        let twice = Options::new().with("minimum", 7).with("min", 7);
+        assert_eq!(error(twice), "option \"least\" is given a second time as \"minimum\"; give one of them");
     }
 
     #[test]

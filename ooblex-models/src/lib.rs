@@ -20,10 +20,10 @@
 //! | Feature | Default | Adds |
 //! |---|---|---|
 //! | `effects` | yes | the effects in [`effects`] |
-//! | `overlay` | yes | `text_overlay` in [`overlay`] |
+//! | `overlay` | yes | `overlay` and `text_overlay` in [`overlay`] |
 
 mod chain;
-#[cfg(feature = "effects")]
+#[cfg(any(feature = "effects", feature = "overlay"))]
 mod color;
 #[cfg(feature = "effects")]
 pub mod effects;
@@ -35,14 +35,16 @@ pub mod manager;
 pub mod overlay;
 #[cfg(any(feature = "effects", feature = "overlay"))]
 mod planar;
+pub mod postprocess;
 pub mod preprocess;
+#[cfg(all(feature = "effects", feature = "overlay"))]
+pub mod processors;
 mod register;
-#[cfg(feature = "effects")]
 mod simd;
 mod tensor;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
 pub use chain::{Chain, ChainError};
-pub use register::register;
+pub use register::{register, register_with};
 pub use tensor::{DType, Numbers, Tensor, TensorSpec};

@@ -3,7 +3,7 @@
 
 use axum::routing::{MethodRouter, get, post};
 
-use super::{AppState, control, openapi, page, state};
+use super::{AppState, annotations, control, openapi, page, state};
 use crate::access::Right;
 
 /// Who answers.
@@ -269,6 +269,14 @@ pub(super) const ROUTES: &[Route] = &[
         By::Mjpeg,
     )
     .errors(&[400, 404, 422, 503]),
+    Route::get(
+        "/streams/{name}/annotations",
+        Right::View,
+        "what was found in the newest frame of one stream; as server-sent events, or on a WebSocket, of every frame",
+        JSON,
+        By::Own(|| get(annotations::annotations)),
+    )
+    .errors(&[400, 404, 503]),
     Route::get("/{name}.mjpg", Right::View, "the same as /streams/{name}/stream.mjpg", MULTIPART, By::Mjpeg)
         .query(&[FPS, ADVANCE_HEADERS])
         .errors(&[400, 404, 422, 429]),

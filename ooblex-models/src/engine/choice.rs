@@ -15,6 +15,18 @@ pub struct Choice {
     pub report: EngineReport,
 }
 
+impl Choice {
+    /// An engine that somebody hands in.
+    pub(crate) fn given(engine: Arc<dyn Engine>) -> Self {
+        Self::of(engine, "given", Vec::new())
+    }
+
+    fn of(engine: Arc<dyn Engine>, reason: &str, passed_over: Vec<PassedOver>) -> Self {
+        let (kind, version, place) = (engine.kind(), engine.version(), engine.place());
+        Self { engine, report: EngineReport { kind, version, place, reason: reason.into(), passed_over } }
+    }
+}
+
 /// What is said about the engine: to the log, to `/health` and by `doctor`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -57,18 +69,13 @@ fn choose_by(
     named: bool,
     open: impl Fn(EngineKind) -> Result<Arc<dyn Engine>, EngineError>,
 ) -> Result<Choice, EngineError> {
-    let chosen = |engine: Arc<dyn Engine>, reason: &str, passed_over| {
-        let (kind, version, place) = (engine.kind(), engine.version(), engine.place());
-        let report = EngineReport { kind, version, place, reason: reason.into(), passed_over };
-        Choice { engine, report }
-    };
     if let Some(kind) = wanted {
-        return Ok(chosen(open(kind)?, "asked for", Vec::new()));
+        return Ok(Choice::of(open(kind)?, "asked for", Vec::new()));
     }
     let mut passed_over = Vec::new();
     for kind in EngineKind::ALL {
         match open(kind) {
-            Ok(engine) => return Ok(chosen(engine, "the fastest that is there", passed_over)),
+            Ok(engine) => return Ok(Choice::of(engine, "the fastest that is there", passed_over)),
             Err(error) if named && kind == EngineKind::Onnx => return Err(error),
             Err(EngineError::Unavailable { reason, .. }) => passed_over.push(PassedOver { kind, reason }),
             Err(error) => passed_over.push(PassedOver { kind, reason: error.to_string() }),

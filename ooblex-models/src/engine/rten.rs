@@ -1,4 +1,7 @@
 //! rten: ONNX in pure Rust, on the CPU.
+//!
+//! It computes in 32-bit floats and integers whatever a model says: floats of 16 and 64 bits become the one, integers of
+//! 64 bits and truth values the other.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -163,9 +166,11 @@ fn specs(model: &Model, ids: &[NodeId], integers: &[ValueType]) -> Result<Vec<Te
         let info = model.node_info(id).ok_or("the model does not describe its inputs")?;
         let name = info.name().unwrap_or_default();
         let dtype = match info.dtype() {
-            Some(ValueType::Tensor(rten::DataType::Float)) | None => DType::F32,
+            Some(ValueType::Tensor(rten::DataType::Float)) => DType::F32,
             Some(dtype) if integers.contains(&dtype) => DType::I32,
             Some(other) => return Err(format!("{name} is of type {other:?}, which is not supported")),
+            // rten passes over types that it does not have.
+            None => return Err(format!("{name} is of a type that is not supported")),
         };
         let sides = info.shape().unwrap_or_default().into_iter();
         let shape = sides.map(|side| match side {

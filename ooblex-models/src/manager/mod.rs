@@ -75,11 +75,8 @@ impl Models {
     /// The same, run by an engine of the caller's own.
     pub fn with_engine(config: ModelsConfig, engine: Arc<dyn Engine>) -> Self {
         let models = Self::new(config);
-        let (kind, version, place) = (engine.kind(), engine.version(), engine.place());
-        let reason = "given by the program".into();
-        let report = EngineReport { kind, version, place, reason, passed_over: Vec::new() };
         // Invariant: nobody else has it yet.
-        let _ = models.0.engine.set(Ok(Choice { engine, report }));
+        let _ = models.0.engine.set(Ok(Choice::given(engine)));
         models
     }
 
@@ -150,7 +147,7 @@ impl Models {
 
     /// The engine, if it has been asked for.
     fn opened_engine(&self) -> Option<&Arc<dyn Engine>> {
-        self.0.engine.get()?.as_ref().ok().map(|choice| &choice.engine)
+        Some(&self.0.engine.get()?.as_ref().ok()?.engine)
     }
 
     /// Who tells how much memory the device has, if it is of interest and somebody does.

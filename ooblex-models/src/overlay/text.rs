@@ -9,6 +9,7 @@ use ooblex_core::{
 };
 
 use super::font::{self, glyph};
+use super::{CELL, ROW};
 use crate::planar::make_planar;
 
 const TEXT: &str = "{stream} {fps} fps {latency} ms";
@@ -142,7 +143,7 @@ impl TextOverlay {
             return Ok(());
         }
         // One dot between characters and between lines, two around the text but one below, where little reaches.
-        let (cell, row) = ((font::WIDTH + 1) * dot, (font::HEIGHT + 1) * dot);
+        let (cell, row) = (CELL * dot, ROW * dot);
         let (box_width, box_height) =
             ((columns * cell + 3 * dot).min(width), (lines * row + 2 * dot).min(height));
         let left =
@@ -172,7 +173,7 @@ impl TextOverlay {
 }
 
 /// Draws a character; dots outside the plane are left out.
-fn stamp(plane: &mut PlaneMut<'_>, c: char, (left, top): (usize, usize), dot: usize, value: u8) {
+pub(super) fn stamp(plane: &mut PlaneMut<'_>, c: char, (left, top): (usize, usize), dot: usize, value: u8) {
     let (width, height) = (plane.row_bytes(), plane.row_count());
     for (y, bits) in glyph(c).into_iter().enumerate() {
         for x in (0..font::WIDTH).filter(|x| bits >> (font::WIDTH - 1 - x) & 1 == 1) {

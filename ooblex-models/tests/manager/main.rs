@@ -2,7 +2,6 @@
 
 mod batches;
 mod control;
-mod hostile;
 mod losses;
 mod memory;
 mod weights;

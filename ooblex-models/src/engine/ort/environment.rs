@@ -52,6 +52,7 @@ fn log(level: LogLevel, _category: &str, _id: &str, place: &str, message: &str) 
 
 /// Runs `work`, and gives with its result the errors that the library logged meanwhile on this thread. Why a provider
 /// could not be loaded is said there alone.
+#[cfg(any(feature = "onnx-cuda", test))]
 pub(super) fn with_errors<T>(work: impl FnOnce() -> T) -> (T, Vec<String>) {
     ERRORS.set(Some(Vec::new()));
     let result = work();

@@ -301,7 +301,7 @@ mod tests {
             let surroundings = Surroundings { program: Some(root.join(program)), ..Surroundings::default() };
             let found =
                 surroundings.folders().iter().flat_map(|(_, folder)| libraries(folder)).collect::<Vec<_>>();
-            assert_eq!(found, [capi.clone()], "{program}");
+            assert_eq!(found, std::slice::from_ref(&capi), "{program}");
         }
     }
 

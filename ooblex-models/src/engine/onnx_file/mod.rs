@@ -5,19 +5,36 @@
 //! is checked here, by reading the protocol buffers that it consists of (onnx.proto3 of ONNX 1.18; the encoding is
 //! described at protobuf.dev/programming-guides/encoding). Nothing is copied, and what is not of interest is skipped.
 
+mod sizes;
+mod wire;
+
+use self::sizes::Sizes;
+use self::wire::{Value, next, number};
 use super::MAX_ELEMENTS;
 
 /// Graphs in attributes of nodes of graphs, one in the other; `If` and `Loop` nest a handful.
 const MAX_DEPTH: usize = 24;
 
-/// Checks that the file keeps everything in itself, and that no tensor in it claims more than [`MAX_ELEMENTS`] numbers.
+/// Checks that the file keeps everything in itself, and that no tensor in it has more than [`MAX_ELEMENTS`] numbers: not
+/// by its own account, and not by sizes that are written down for operators which make tensors of any size. Sizes that
+/// are only computed while the model runs cannot be foreseen.
 ///
 /// # Errors
 /// What is wrong with it.
 pub(super) fn check(file: &[u8]) -> Result<(), String> {
-    let mut graphs = 0;
-    walk(file, Message::Model, 0, &mut graphs)?;
-    if graphs == 0 { Err("it is no ONNX file: it holds no graph".into()) } else { Ok(()) }
+    let mut scan = Scan::default();
+    scan.walk(file, Message::Model, 0)?;
+    if scan.graphs == 0 {
+        return Err("it is no ONNX file: it holds no graph".into());
+    }
+    if scan.sizes.worst() > MAX_ELEMENTS as f64 { Err(too_large()) } else { Ok(()) }
+}
+
+/// What is found out on the way.
+#[derive(Default)]
+struct Scan<'a> {
+    graphs: usize,
+    sizes: Sizes<'a>,
 }
 
 /// The messages that lead to tensors and shapes.
@@ -59,48 +76,46 @@ impl Message {
     }
 }
 
-/// What a field holds.
-enum Value<'a> {
-    Number(u64),
-    Bytes(&'a [u8]),
-    /// Of four or eight bytes: never of interest.
-    Fixed,
-}
-
-/// Goes through one message and those in it; gives the product of the dimensions in it.
-fn walk(mut rest: &[u8], message: Message, depth: usize, graphs: &mut usize) -> Result<u64, String> {
-    if depth > MAX_DEPTH * 3 {
-        return Err(format!("its graphs are nested more than {MAX_DEPTH} deep"));
-    }
-    *graphs += usize::from(message == Message::Graph);
-    let mut elements = 1u64;
-    while !rest.is_empty() {
-        let (field, value) =
-            next(&mut rest).ok_or("it is no ONNX file: it ends or breaks off in the middle")?;
-        match (message, field, value) {
-            (Message::Tensor, 13, _) | (Message::Tensor, 14, Value::Number(1..)) => {
-                return Err(
-                    "it keeps tensors in other files, which are never read; save it with everything inside"
-                        .into(),
-                );
-            }
-            (Message::Tensor | Message::SparseTensor, field, value) if is_dimension(message, field) => {
-                elements = product(elements, dimensions(value)?)?;
-            }
-            // An open dimension has a name, or nothing at all.
-            (Message::Dimension, 1, Value::Number(side)) => elements = side,
-            (_, field, Value::Bytes(inner)) => {
-                if let Some(inside) = message.inside(field) {
-                    let inner = walk(inner, inside, depth + 1, graphs)?;
-                    if matches!(inside, Message::Dimension) {
-                        elements = product(elements, inner)?;
-                    }
-                }
-            }
+impl<'a> Scan<'a> {
+    /// Goes through one message and those in it; gives the product of the dimensions in it.
+    fn walk(&mut self, mut rest: &'a [u8], message: Message, depth: usize) -> Result<u64, String> {
+        // A graph in a graph is three messages deeper.
+        if depth > MAX_DEPTH * 3 {
+            return Err(format!("its graphs are nested more than {MAX_DEPTH} deep"));
+        }
+        match message {
+            Message::Graph => self.graphs += 1,
+            Message::Node => self.sizes.note_node(rest),
+            Message::Tensor => self.sizes.note_tensor(rest),
             _ => {}
         }
+        let mut elements = 1u64;
+        while !rest.is_empty() {
+            let (field, value) =
+                next(&mut rest).ok_or("it is no ONNX file: it breaks off or makes no sense")?;
+            match (message, field, value) {
+                (Message::Tensor, 13, _) | (Message::Tensor, 14, Value::Number(1..)) => {
+                    let text = "it keeps tensors in other files, which are never read; save it with everything inside";
+                    return Err(text.into());
+                }
+                (_, field, value) if is_dimension(message, field) => {
+                    elements = product(elements, dimensions(value)?)?;
+                }
+                // An open dimension has a name, or nothing at all.
+                (Message::Dimension, 1, Value::Number(side)) => elements = side,
+                (_, field, Value::Bytes(inner)) => {
+                    if let Some(inside) = message.inside(field) {
+                        let inner = self.walk(inner, inside, depth + 1)?;
+                        if inside == Message::Dimension {
+                            elements = product(elements, inner)?;
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(elements)
     }
-    Ok(elements)
 }
 
 fn is_dimension(message: Message, field: u64) -> bool {
@@ -119,53 +134,17 @@ fn dimensions(value: Value<'_>) -> Result<u64, String> {
             }
             Ok(all)
         }
-        Value::Fixed => Err("it is no ONNX file: a dimension is of another type".into()),
+        Value::Fixed(_) => Err("it is no ONNX file: a dimension is of another type".into()),
     }
 }
 
 /// A negative dimension is a huge number here.
 fn product(elements: u64, side: u64) -> Result<u64, String> {
-    let most = MAX_ELEMENTS as u64;
-    elements
-        .checked_mul(side)
-        .filter(|product| *product <= most)
-        .ok_or_else(|| format!("a tensor in it has more than {most} numbers"))
+    elements.checked_mul(side).filter(|product| *product <= MAX_ELEMENTS as u64).ok_or_else(too_large)
 }
 
-/// The next field: its number and what it holds.
-fn next<'a>(rest: &mut &'a [u8]) -> Option<(u64, Value<'a>)> {
-    let key = number(rest)?;
-    let value = match key & 7 {
-        0 => Value::Number(number(rest)?),
-        1 => split(rest, 8).map(|_| Value::Fixed)?,
-        2 => {
-            let length = number(rest)?;
-            Value::Bytes(split(rest, usize::try_from(length).ok()?)?)
-        }
-        5 => split(rest, 4).map(|_| Value::Fixed)?,
-        _ => return None,
-    };
-    Some((key >> 3, value))
-}
-
-fn split<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
-    let (value, after) = rest.split_at_checked(length)?;
-    *rest = after;
-    Some(value)
-}
-
-/// Seven bits a byte, the lowest first; the highest bit says that more follow.
-fn number(rest: &mut &[u8]) -> Option<u64> {
-    let mut value = 0u64;
-    for shift in (0..64).step_by(7) {
-        let (&byte, after) = rest.split_first()?;
-        *rest = after;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return Some(value);
-        }
-    }
-    None
+fn too_large() -> String {
+    format!("a tensor in it has more than {MAX_ELEMENTS} numbers")
 }
 
 #[cfg(test)]
@@ -206,10 +185,10 @@ mod tests {
     #[test]
     fn whole_models_pass() {
         for file in [
-            &include_bytes!("../../weights/blazeface_short_128.onnx")[..],
-            include_bytes!("../../weights/style_multistyle26.onnx"),
-            include_bytes!("../../weights/movenet_lightning_192.onnx"),
-            include_bytes!("../../weights/centerface.onnx"),
+            &include_bytes!("../../../weights/blazeface_short_128.onnx")[..],
+            include_bytes!("../../../weights/style_multistyle26.onnx"),
+            include_bytes!("../../../weights/movenet_lightning_192.onnx"),
+            include_bytes!("../../../weights/centerface.onnx"),
         ] {
             assert_eq!(check(file), Ok(()));
             // Broken off inside the graph, which is the longest field by far.

@@ -1,0 +1,3 @@
+//! From a model's outputs to findings: pure functions.
+
+pub(crate) mod blazeface;
