@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use ooblex_core::{Annotation, AnnotationKind, Frame, FrameSink, SinkError, StreamId};
+use ooblex_core::{Annotation, AnnotationKind, Clearance, Frame, FrameSink, SinkError, StreamId};
 use serde::ser::{SerializeSeq, SerializeStruct};
 use serde::{Serialize, Serializer};
 use tokio::sync::watch;
@@ -17,6 +17,14 @@ pub(crate) struct Found {
     width: u32,
     height: u32,
     items: Vec<Annotation>,
+    clearance: Clearance,
+}
+
+impl Found {
+    /// Whether it may be told: not once an effect that protects privacy was chosen after it.
+    pub(crate) fn may_be_told(&self) -> bool {
+        self.clearance.holds()
+    }
 }
 
 /// The newest findings of a stream; `None` before its first frame.
@@ -74,6 +82,7 @@ impl AnnotationSink {
             height: frame.image.height(),
             stream: frame.stream,
             items: frame.annotations,
+            clearance: frame.clearance,
         })));
     }
 }

@@ -1,6 +1,9 @@
 //! What every stream of the server is made of.
 
-use ooblex_core::hub::{Beginning, StreamFactory};
+use std::sync::Arc;
+use std::time::Instant;
+
+use ooblex_core::hub::{Beginning, Stream, StreamFactory};
 use ooblex_core::pipeline::Effect;
 use ooblex_core::{BoxError, FrameSink, StreamId};
 use ooblex_mjpeg::MjpegHub;
@@ -23,5 +26,9 @@ impl StreamFactory for Graph {
 
     fn sinks(&self, stream: &Beginning<'_>) -> Vec<Box<dyn FrameSink>> {
         vec![Box::new(self.annotations.sink(stream.id)), Box::new(self.mjpeg.sink(stream))]
+    }
+
+    fn begun(&self, stream: &Arc<Stream>) {
+        self.effects.look_after(stream, Instant::now());
     }
 }

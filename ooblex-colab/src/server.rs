@@ -257,7 +257,7 @@ async fn attach_sources(hub: &Hub, config: &Config, limits: PictureLimits) -> Re
     Ok(task.await.map_err(io::Error::other)??)
 }
 
-/// Ends silent streams, forgets old ones, and keeps effects in step.
+/// Ends silent streams, forgets old ones, and looks after effects.
 async fn sweep(hub: Hub, effects: EffectControl) {
     let mut ticks = tokio::time::interval(SWEEP);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -265,9 +265,6 @@ async fn sweep(hub: Hub, effects: EffectControl) {
         ticks.tick().await;
         hub.sweep(Instant::now());
         effects.forget_absent(&hub, Instant::now());
-        if effects.is_behind(&hub) {
-            let (hub, effects) = (hub.clone(), effects.clone());
-            let _ = tokio::task::spawn_blocking(move || effects.reconcile(&hub)).await;
-        }
+        effects.attend(&hub, Instant::now());
     }
 }

@@ -50,7 +50,7 @@ pub(super) async fn annotations(
         let sse = Sse::new(events(newest)).keep_alive(keep_alive);
         return Ok(([NO_BUFFERING], fresh(sse)).into_response());
     }
-    let found = newest.borrow().clone();
+    let found = newest.borrow().clone().filter(|found| found.may_be_told());
     let found =
         found.ok_or_else(|| Problem::new(503, "no_frame", format!("stream {id} has no frame yet")))?;
     Ok(fresh(Json(&*found)))
@@ -75,7 +75,7 @@ fn next(newest: &mut Newest) -> impl Future<Output = Option<(u64, String)>> + Se
     async {
         loop {
             newest.changed().await.ok()?;
-            let found = newest.borrow_and_update().clone();
+            let found = newest.borrow_and_update().clone().filter(|found| found.may_be_told());
             if let Some(found) = found {
                 // Invariant: strings, numbers and lists always serialize.
                 return Some((found.sequence, serde_json::to_string(&*found).unwrap_or_default()));

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::{CallError, Caller, Work, Worker, WorkerStats};
 use crate::buffer::BufferPool;
 use crate::clock::Clock;
-use crate::error::BoxError;
+use crate::error::{BoxError, panicked};
 use crate::frame::Frame;
 use crate::processor::{BatchHint, FailurePolicy, FrameProcessor, ProcessContext, ProcessError, Verdict};
 
@@ -120,7 +120,7 @@ impl<P: FrameProcessor> Work<Job> for Shared<P> {
                 Ok(())
             }
             Ok(results) => Err(format!("gave {} results for {count} frames", results.len())),
-            Err(panic) => Err(format!("panicked: {}", super::panic_text(&*panic))),
+            Err(panic) => Err(panicked(&*panic)),
         }
     }
 

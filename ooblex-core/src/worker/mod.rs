@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 pub use self::frames::{FrameWorker, Handle};
 use crate::clock::Clock;
-use crate::error::BoxError;
+use crate::error::{BoxError, panicked};
 use crate::processor::BatchHint;
 use crate::queue::{QueuePolicy, QueueReceiver, QueueSender, Sent, TimedOut, queue};
 use crate::stats::Counter;
@@ -278,10 +278,10 @@ impl<T: Send + 'static> Caller<T> {
     }
 }
 
-fn run<T, W: Work<T>>(mut work: W, mut waiting: QueueReceiver<Job<T>>, shared: &Shared, clock: &Clock) {
+fn run<T, W: Work<T>>(mut work: W, waiting: QueueReceiver<Job<T>>, shared: &Shared, clock: &Clock) {
     let hint = work.hint();
     let max_items = hint.max_frames.max(1);
-    while let Some(first) = next(&mut work, &mut waiting) {
+    while let Some(first) = next(&mut work, &waiting) {
         if let Some(reason) = shared.failure() {
             refuse(std::iter::once(first).chain(waiting.close()), &reason);
             return;
@@ -313,7 +313,7 @@ fn run<T, W: Work<T>>(mut work: W, mut waiting: QueueReceiver<Job<T>>, shared: &
         let (mut items, replies): (Vec<_>, Vec<_>) = jobs.into_iter().map(|j| (j.item, j.reply)).unzip();
         shared.set_busy(true);
         let failed = catch_unwind(AssertUnwindSafe(|| work.run(&mut items)))
-            .unwrap_or_else(|panic| Err(format!("panicked: {}", panic_text(&*panic))));
+            .unwrap_or_else(|panic| Err(panicked(&*panic)));
         shared.set_busy(false);
         let done = |item| match &failed {
             Ok(()) => Done::Ran(item),
@@ -335,7 +335,7 @@ fn run<T, W: Work<T>>(mut work: W, mut waiting: QueueReceiver<Job<T>>, shared: &
 }
 
 /// The next item, however long it takes to come.
-fn next<T, W: Work<T>>(work: &mut W, waiting: &mut QueueReceiver<Job<T>>) -> Option<Job<T>> {
+fn next<T, W: Work<T>>(work: &mut W, waiting: &QueueReceiver<Job<T>>) -> Option<Job<T>> {
     if let Some(after) = work.rest_after() {
         match waiting.recv_timeout(after) {
             Ok(next) => return next,
@@ -354,15 +354,6 @@ fn refuse<T>(jobs: impl IntoIterator<Item = Job<T>>, reason: &str) {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// What a panic said.
-pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
-        (Some(text), _) => (*text).to_owned(),
-        (_, Some(text)) => text.clone(),
-        _ => "no message".into(),
-    }
 }
 
 #[cfg(test)]
