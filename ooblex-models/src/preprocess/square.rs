@@ -87,9 +87,9 @@ impl Turned {
             return Ok(());
         }
         let map = square.map(width, height);
-        // So many pixels of the picture become one before turning; between 1 and 1.5 are left for interpolation, or up to
-        // 2 where none are averaged.
-        let step = (square.side / width.max(height).max(1) as f32).floor().max(1.0);
+        // So many pixels of the picture become one before turning, so that for each of the tensor 0.87 to 1.37 are left to
+        // interpolate between, or up to 1.75 where none are averaged.
+        let step = (square.side / width.max(height).max(1) as f32 + 0.25).floor().max(1.0);
         let cover = |[a, b, c]: [f32; 3], side: u32| {
             let (a, b) = (a * width as f32, b * height as f32);
             let last = (side - 1) as f32;
