@@ -8,6 +8,7 @@ mod beauty_filter;
 mod big_eyes;
 mod drawing;
 mod face_contour;
+mod face_detection;
 mod face_distort;
 mod face_mesh;
 mod face_shape;
@@ -40,6 +41,7 @@ pub fn register_models(registry: &mut Registry, models: &Models) {
     beauty_filter::register(registry, models);
     big_eyes::register(registry, models);
     face_contour::register(registry, models);
+    face_detection::register(registry, models);
     face_distort::register(registry, models);
     face_mesh::register(registry, models);
     face_slim::register(registry, models);
