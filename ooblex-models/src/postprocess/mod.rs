@@ -3,6 +3,10 @@
 
 pub(crate) mod blazeface;
 pub(crate) mod centerface;
+pub(crate) mod coco;
+pub(crate) mod emotion;
+pub(crate) mod movenet;
+pub(crate) mod nanodet;
 pub(crate) mod nms;
 
 use crate::tensor::{Tensor, all_finite};

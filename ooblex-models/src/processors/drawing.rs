@@ -15,6 +15,17 @@ pub(crate) fn params(spec: KindSpec, color: &str, width_px: u8) -> KindSpec {
         .param(ParamSpec::new("width", ParamType::Int(1..=32), width_px, "thickness of lines").unit("px"))
 }
 
+/// The parameter `score` of a detector that draws boxes.
+pub(crate) fn score_param() -> ParamSpec {
+    ParamSpec::new("score", ParamType::Bool, true, "write label and score beside boxes").aliases(&["labels"])
+}
+
+/// The parameter `min_confidence`.
+pub(crate) fn confidence_param(default: f64, what: &str) -> ParamSpec {
+    ParamSpec::new("min_confidence", ParamType::Float(0.05..=0.95), default, what)
+        .aliases(&["min_detection_confidence"])
+}
+
 /// The parameter `smooth` of a detector, off by default; see [`smooth`].
 pub(crate) fn smooth_param() -> ParamSpec {
     let strength = ParamType::Float(0.0..=1.0);

@@ -7,7 +7,7 @@ use ooblex_core::{
     ProcessContext, ProcessError, Registry, Verdict,
 };
 
-use super::drawing::{self, Drawing, smooth, smooth_param};
+use super::drawing::{self, Drawing, confidence_param, score_param, smooth, smooth_param};
 use super::faces::{self, FindFaces};
 use crate::manager::Models;
 use crate::overlay::OverlayStyle;
@@ -33,20 +33,13 @@ pub(super) fn register(registry: &mut Registry, models: &Models) {
 }
 
 fn spec() -> KindSpec {
-    let flag = |name, what| ParamSpec::new(name, ParamType::Bool, true, what);
-    let confidence = ParamSpec::new(
-        "min_confidence",
-        ParamType::Float(0.05..=0.95),
-        MIN_CONFIDENCE,
-        "confidence from which something is a face",
-    );
+    let landmarks = ParamSpec::new("landmarks", ParamType::Bool, true, "draw eyes, nose, mouth and ears")
+        .aliases(&["points"]);
     let spec = KindSpec::new("face_detection", "Faces, with eyes, nose and mouth")
         .aliases(&["FaceOn", "FaceDetectionOn"])
-        .param(confidence.aliases(&["min_detection_confidence"]));
+        .param(confidence_param(MIN_CONFIDENCE, "confidence from which something is a face"));
     let spec = drawing::params(faces::params(spec), "green", 2);
-    spec.param(flag("score", "write label and score beside boxes").aliases(&["labels"]))
-        .param(flag("landmarks", "draw eyes, nose, mouth and ears").aliases(&["points"]))
-        .param(smooth_param())
+    spec.param(score_param()).param(landmarks).param(smooth_param())
 }
 
 impl FaceDetection {
