@@ -54,7 +54,14 @@ macro_rules! value_from {
 }
 
 value_from!(bool => Bool as bool, i64 => Int as i64, i32 => Int as i64, u32 => Int as i64, u8 => Int as i64,
-    f64 => Float as f64, f32 => Float as f64, String => Text as String, &str => Text as String);
+    f64 => Float as f64, String => Text as String, &str => Text as String);
+
+impl From<f32> for Value {
+    /// The shortest decimal that means this number, so that 0.4 is shown as 0.4.
+    fn from(v: f32) -> Self {
+        Self::Float(v.to_string().parse().unwrap_or(f64::from(v)))
+    }
+}
 
 /// Types that an option can be read as.
 pub trait FromValue: Sized {
@@ -545,6 +552,18 @@ impl fmt::Debug for Registry {
 mod tests {
     use super::*;
     use crate::processor::PassThrough;
+
+    #[test]
+    fn short_numbers_are_shown_short() {
+        for v in [0.4f32, 0.1, 1e-7, 3.0, -2.5] {
+            assert_eq!(
+                Value::from(v).to_string(),
+                f64::from_value(&Value::from(v)).expect("a number").to_string()
+            );
+            assert_eq!(f32::from_value(&Value::from(v)), Some(v));
+        }
+        assert_eq!(Value::from(0.4f32).to_string(), "0.4");
+    }
 
     fn registry() -> Registry {
         let mut registry = Registry::new();

@@ -318,6 +318,36 @@ mod avx2 {
         product
     }
 
+    /// Sums number `i` to `i + 7` of [`dots`](super::Lanes::dots).
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn eight_dots(from: &[u16], starts: &[usize; DOTS], weights: &[[u16; TERMS]; DOTS], i: usize) -> __m256i {
+        // Two sums a register, so that adding neighbours within 128-bit halves brings four and four into order.
+        let a = products(from, [starts[i], starts[i + 4]], [&weights[i], &weights[i + 4]]);
+        let b = products(from, [starts[i + 1], starts[i + 5]], [&weights[i + 1], &weights[i + 5]]);
+        let c = products(from, [starts[i + 2], starts[i + 6]], [&weights[i + 2], &weights[i + 6]]);
+        let d = products(from, [starts[i + 3], starts[i + 7]], [&weights[i + 3], &weights[i + 7]]);
+        _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d))
+    }
+
+    /// Sums of pairs of products, four for each of two places.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn products(from: &[u16], [low, high]: [usize; 2], [c, d]: [&[u16; TERMS]; 2]) -> __m256i {
+        // One comparison each, where slices need two.
+        assert!(from.len() >= TERMS && low.max(high) <= from.len() - TERMS);
+        // SAFETY: 16 bytes are readable from each place, and these loads need no alignment.
+        let [a, b, c, d] = unsafe {
+            [
+                _mm_loadu_si128(from.as_ptr().add(low).cast()),
+                _mm_loadu_si128(from.as_ptr().add(high).cast()),
+                _mm_loadu_si128(c.as_ptr().cast()),
+                _mm_loadu_si128(d.as_ptr().cast()),
+            ]
+        };
+        _mm256_madd_epi16(_mm256_set_m128i(b, a), _mm256_set_m128i(d, c))
+    }
+
     macro_rules! two {
         ($($name:ident = $intrinsic:ident;)*) => {$(
             #[inline(always)]
@@ -413,29 +443,12 @@ mod avx2 {
         }
         #[inline(always)]
         fn dots(from: &[u16], starts: &[usize; DOTS], weights: &[[u16; TERMS]; DOTS]) -> [i32; DOTS] {
-            assert!(from.len() >= TERMS);
-            let last = from.len() - TERMS;
-            // Two sums a register, so that adding neighbours within 128-bit halves brings four and four into order.
-            let products = |i: usize| {
-                let (low, high) = (starts[i], starts[i + 4]);
-                // One comparison each, where slices need two.
-                assert!(low <= last && high <= last);
-                // SAFETY: AVX2, see the type; 16 bytes are readable from each place, and these loads need no alignment.
-                unsafe {
-                    let at = |from: *const u16| _mm_loadu_si128(from.cast());
-                    let (a, b) = (at(from.as_ptr().add(low)), at(from.as_ptr().add(high)));
-                    let (c, d) = (at(weights[i].as_ptr()), at(weights[i + 4].as_ptr()));
-                    _mm256_madd_epi16(_mm256_set_m128i(b, a), _mm256_set_m128i(d, c))
-                }
-            };
             let mut sums = [0; DOTS];
             for (half, to) in sums.as_chunks_mut::<8>().0.iter_mut().enumerate() {
-                let [a, b, c, d] = [0, 1, 2, 3].map(|i| products(8 * half + i));
                 // SAFETY: AVX2, see the type; 32 bytes are writable, and this store needs no alignment.
                 unsafe {
-                    let sum = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
-                    _mm256_storeu_si256(to.as_mut_ptr().cast(), sum);
-                }
+                    _mm256_storeu_si256(to.as_mut_ptr().cast(), eight_dots(from, starts, weights, 8 * half))
+                };
             }
             sums
         }

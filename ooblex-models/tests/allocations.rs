@@ -1,14 +1,19 @@
-//! In steady state no effect allocates pixels: results come from the pool, scratch memory stays in the processor.
+//! In steady state no effect allocates pixels: results come from the pool, scratch memory stays in the processor. Filling
+//! a model's input allocates nothing at all.
 #![allow(unsafe_code)] // A counting allocator.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use ooblex_core::testing::random_image;
 use ooblex_core::{
     BufferPool, Clock, ColorSpace, Frame, Image, Options, Picture, PixelFormat, ProcessContext, Registry,
     StreamId,
 };
+use ooblex_models::Tensor;
+use ooblex_models::preprocess::{Fit, InputSpec, Preprocess, Square};
 
 /// A few rows of the picture below; scratch rows may be this large, but they are kept.
 const LARGE: usize = 2048;
@@ -38,8 +43,35 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+/// Counters are of the whole process: one test at a time.
+static ONE: Mutex<()> = Mutex::new(());
+
+#[test]
+fn filling_a_model_s_input_allocates_nothing_in_steady_state() {
+    let _one = ONE.lock();
+    let spec = InputSpec { fit: Fit::Letterbox, ..InputSpec::rgb01(128, 128) };
+    let (mut preprocess, mut tensor) = (Preprocess::new(spec), Tensor::default());
+    for format in PixelFormat::ALL {
+        let image = random_image(format, 641, 359, ColorSpace::BT709, 5, 1);
+        let mut run = |round: u32| {
+            preprocess.fill(&image, &mut tensor).expect("host memory");
+            let turn = (round % 5) as f32;
+            preprocess
+                .fill_rect(&image, [20.0 * turn, 30.0, 150.0, 200.0], &mut tensor)
+                .expect("host memory");
+            let square = Square { center: [300.0, 200.0], side: 100.0 + 50.0 * turn, angle: turn };
+            preprocess.fill_square(&image, &square, &mut tensor).expect("host memory");
+        };
+        (0..5).for_each(&mut run);
+        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        (0..50).for_each(&mut run);
+        assert_eq!(ALLOCATIONS.load(Ordering::Relaxed), before, "{format:?}");
+    }
+}
+
 #[test]
 fn no_effect_allocates_pixels_in_steady_state() {
+    let _one = ONE.lock();
     let counts = || (LARGE_ALLOCATIONS.load(Ordering::Relaxed), ALLOCATIONS.load(Ordering::Relaxed));
     let before = counts().0;
     drop(std::hint::black_box(vec![1u8; LARGE]));

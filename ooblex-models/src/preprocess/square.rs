@@ -49,23 +49,24 @@ pub(super) struct Turned {
     simd: Simd,
     upright: Upright,
     rows: [Vec<f32>; 3],
+    places: Places,
 }
 
-/// A part of a picture at about the tensor's resolution, one component after another.
+/// A part of a picture at about the tensor's resolution, with one more column and row at the end.
 #[derive(Debug, Default)]
 struct Upright {
-    /// Columns, rows and components.
-    size: [usize; 3],
-    data: Vec<f32>,
+    columns: usize,
+    lines: usize,
+    /// Three components and nothing, so that a pixel is a register.
+    pixels: Vec<[f32; 4]>,
 }
 
 impl Rows for &mut Upright {
     #[inline(always)]
-    fn row(&mut self, y: usize, components: [&[f32]; 3]) {
-        let [width, height, channels] = self.size;
-        for (c, row) in components.into_iter().enumerate().take(channels) {
-            let start = (c * height + y) * width;
-            self.data[start..start + width].copy_from_slice(row);
+    fn row(&mut self, y: usize, [a, b, c]: [&[f32]; 3]) {
+        let row = &mut self.pixels[y * self.columns..(y + 1) * self.columns];
+        for (((pixel, &a), &b), &c) in row.iter_mut().zip(a).zip(b).zip(c) {
+            *pixel = [a, b, c, 0.0];
         }
     }
 }
@@ -86,41 +87,92 @@ impl Turned {
             return Ok(());
         }
         let map = square.map(width, height);
-        // So many pixels of the picture become one before turning; between 1 and 1.5 are left for interpolation, or up to
-        // 2 where none are averaged.
-        let step = (square.side / width.max(height).max(1) as f32).floor().max(1.0);
-        let span = |[a, b, c]: [f32; 3], side: u32| {
-            let corners =
-                [c, c + a * width as f32, c + b * height as f32, c + a * width as f32 + b * height as f32];
-            let least = corners.into_iter().fold(f32::MAX, f32::min).floor().clamp(0.0, (side - 1) as f32);
-            let most = corners.into_iter().fold(f32::MIN, f32::max).ceil().clamp(least + 1.0, side as f32);
-            (Span { start: least.into(), step: step.into() }, ((most - least) / step).ceil() as usize)
+        // So many pixels of the picture become one before turning, so that for each of the tensor 0.87 to 1.37 are left to
+        // interpolate between, or up to 1.75 where none are averaged.
+        let step = (square.side / width.max(height).max(1) as f32 + 0.25).floor().max(1.0);
+        let cover = |[a, b, c]: [f32; 3], side: u32| {
+            let (a, b) = (a * width as f32, b * height as f32);
+            let last = (side - 1) as f32;
+            let least = (c + a.min(0.0) + b.min(0.0)).floor().clamp(0.0, last);
+            let most = (c + a.max(0.0) + b.max(0.0)).ceil().clamp(least + 1.0, side as f32);
+            (Span { start: least.into(), step: step.into() }, ((most - least) / step).ceil() as usize + 1)
         };
-        let ((across, columns), (down, rows)) = (span(map[0], image.width()), span(map[1], image.height()));
-        let channels = target.matrix.channels;
-        self.upright.size = [columns, rows, channels];
-        self.upright.data.resize(columns * rows * channels, 0.0);
-        let job = Job { across, down, width: columns, height: rows, channels };
+        let ((across, columns), (down, lines)) =
+            (cover(map[0], image.width()), cover(map[1], image.height()));
+        (self.upright.columns, self.upright.lines) = (columns, lines);
+        self.upright.pixels.resize(columns * lines, [0.0; 4]);
+        let job = Job { across, down, width: columns, height: lines, channels: target.matrix.channels };
         resampler.run(image, job, &mut self.upright)?;
-        for row in &mut self.rows {
-            row.clear();
-            row.resize(width, 0.0);
-        }
-        let Self { simd, upright, rows } = self;
-        let bounds = [image.width() as f32, image.height() as f32];
-        let start = [across.start as f32, down.start as f32];
-        simd.run(Turn { upright, rows, map, bounds, start, step, height, target });
+        let Places { at, x, y } = &mut self.places;
+        at.resize(width, 0);
+        [x, y].into_iter().chain(&mut self.rows).for_each(|row| row.resize(width, 0.0));
+        let Self { simd, upright, rows, places } = self;
+        let across = Axis::new(map[0], image.width(), across, columns, 1);
+        let down = Axis::new(map[1], image.height(), down, lines, columns);
+        simd.run(Turn { upright, rows, places, across, down, height, target });
         Ok(())
+    }
+}
+
+/// Where the pixels of a row of the tensor lie in the upright part.
+#[derive(Debug, Default)]
+struct Places {
+    /// The pixel up and left of each; below 0 outside the picture.
+    at: Vec<i32>,
+    /// How far it is to the next column.
+    x: Vec<f32>,
+    /// How far it is to the next row.
+    y: Vec<f32>,
+}
+
+/// Columns or rows of the upright part, in its pixels; the middle of the first is at 0.
+#[derive(Clone, Copy, Debug)]
+struct Axis {
+    /// Place of a pixel of the tensor: `map[0] * x + map[1] * y + map[2]`.
+    map: [f32; 3],
+    /// Where the picture begins and ends.
+    bounds: [f32; 2],
+    /// The last one that has a next one.
+    last: i32,
+    /// From each to the next one in memory.
+    stride: i32,
+}
+
+impl Axis {
+    const OUTSIDE: i32 = i32::MIN / 2;
+
+    fn new(map: [f32; 3], side: u32, span: Span, count: usize, stride: usize) -> Self {
+        let (start, step) = (span.start as f32, span.step as f32);
+        let place = |v: f32| (v - start) / step - 0.5;
+        let map = [map[0] / step, map[1] / step, place(map[2])];
+        let bounds = [place(0.0), place(side as f32)];
+        Self { map, bounds, last: count as i32 - 2, stride: stride as i32 }
+    }
+
+    /// Adds the places of row `ty` of the tensor to `at`, and notes the shares of the next column or row.
+    #[inline(always)]
+    fn find(&self, ty: usize, at: &mut [i32], shares: &mut [f32]) {
+        let [slope, by_row, offset] = self.map;
+        let first = by_row * (ty as f32 + 0.5) + offset + slope * 0.5;
+        let (end, [low, high]) = (self.last as f32 + 1.0, self.bounds);
+        for (tx, (at, share)) in at.iter_mut().zip(shares).enumerate() {
+            let place = slope * tx as i32 as f32 + first;
+            let inside = (place >= low) & (place <= high);
+            let place = place.clamp(0.0, end);
+            // The nearest to half a pixel before is the one before; for the middle of a pixel it may be that one.
+            let before = i32::of(place - 0.5).clamp(0, self.last);
+            *at += if inside { before * self.stride } else { Self::OUTSIDE };
+            *share = place - before as f32;
+        }
     }
 }
 
 struct Turn<'a, T> {
     upright: &'a Upright,
     rows: &'a mut [Vec<f32>; 3],
-    map: [[f32; 3]; 2],
-    bounds: [f32; 2],
-    start: [f32; 2],
-    step: f32,
+    places: &'a mut Places,
+    across: Axis,
+    down: Axis,
     height: usize,
     target: Target<'a, T>,
 }
@@ -129,40 +181,33 @@ impl<T: Number> Kernel for Turn<'_, T> {
     type Out = ();
 
     #[inline(always)]
-    fn run<L: Lanes>(self) {
-        let Self { upright, rows, map: [mx, my], bounds, start, step, height, mut target } = self;
-        let [columns, lines, channels] = upright.size;
-        let (last_column, last_line) = ((columns - 1) as f32, (lines - 1) as f32);
-        for ty in 0..height {
-            let [first, second, third] = &mut *rows;
-            let y = ty as f32 + 0.5;
-            for (tx, ((a, b), c)) in first.iter_mut().zip(second).zip(third).enumerate() {
-                let x = tx as f32 + 0.5;
-                let (px, py) = (mx[0] * x + mx[1] * y + mx[2], my[0] * x + my[1] * y + my[2]);
-                if !(0.0..=bounds[0]).contains(&px) || !(0.0..=bounds[1]).contains(&py) {
-                    [*a, *b, *c] = target.matrix.black;
+    fn run<L: Lanes>(mut self) {
+        for ty in 0..self.height {
+            let Places { at, x, y } = &mut *self.places;
+            at.fill(0);
+            self.across.find(ty, at, x);
+            self.down.find(ty, at, y);
+            let columns = self.upright.columns;
+            let [first, second, third] = &mut *self.rows;
+            let black = self.target.matrix.black;
+            let Places { at, x, y } = &*self.places;
+            let outputs = first.iter_mut().zip(second).zip(third);
+            for (((&at, &fx), &fy), ((a, b), c)) in at.iter().zip(x).zip(y).zip(outputs) {
+                let Ok(at) = usize::try_from(at) else {
+                    [*a, *b, *c] = black;
                     continue;
-                }
-                let px = ((px - start[0]) / step - 0.5).clamp(0.0, last_column);
-                let py = ((py - start[1]) / step - 0.5).clamp(0.0, last_line);
-                let (left, top) = (px as usize, py as usize);
-                let (fx, fy) = (px - left as f32, py - top as f32);
-                let right = usize::from(left + 1 < columns);
-                let below = if top + 1 < lines { columns } else { 0 };
-                let at = top * columns + left;
-                let component = |number: usize| {
-                    let plane = &upright.data[number * columns * lines..(number + 1) * columns * lines];
-                    let upper = plane[at] + (plane[at + right] - plane[at]) * fx;
-                    let lower = plane[at + below] + (plane[at + below + right] - plane[at + below]) * fx;
-                    upper + (lower - upper) * fy
                 };
-                *a = component(0);
-                if channels == 3 {
-                    (*b, *c) = (component(1), component(2));
-                }
+                let upper = &self.upright.pixels[at..at + 2];
+                let lower = &self.upright.pixels[at + columns..at + columns + 2];
+                let mixed: [f32; 4] = std::array::from_fn(|i| {
+                    let top = upper[0][i] + (upper[1][i] - upper[0][i]) * fx;
+                    let bottom = lower[0][i] + (lower[1][i] - lower[0][i]) * fx;
+                    top + (bottom - top) * fy
+                });
+                [*a, *b, *c, _] = mixed;
             }
-            let [first, second, third] = &*rows;
-            target.row(ty, [first, second, third]);
+            let [first, second, third] = &*self.rows;
+            self.target.row(ty, [first, second, third]);
         }
     }
 }

@@ -6,8 +6,10 @@ use crate::postprocess::nms::overlap;
 
 /// Overlap from which a box may be the successor of another.
 const SAME: f32 = 0.1;
-/// A box that is missed becomes larger by this at once, and by its own size until it is given up.
+/// A box that is missed becomes larger by this at once, and by its own size while it is held.
 const AT_ONCE: f32 = 0.15;
+/// Frames that a box is held for at least, however far apart they are.
+const FRAMES: u32 = 3;
 
 /// Boxes (left, top, width, height) of the last frames.
 #[derive(Debug)]
@@ -22,10 +24,12 @@ struct Held {
     before: [f32; 4],
     last: [f32; 4],
     seen: Instant,
+    /// Frames since then.
+    missed: u32,
 }
 
 impl HeldBoxes {
-    /// Boxes stay for `hold` after they were found last.
+    /// Boxes stay for `hold` after they were found last, and for three frames at least; for none if `hold` is zero.
     pub(super) fn new(hold: Duration) -> Self {
         Self { hold, boxes: Vec::new() }
     }
@@ -34,6 +38,7 @@ impl HeldBoxes {
     /// known boxes without successor stay, so that a face beside another one is not lost to it.
     pub(super) fn update(&mut self, found: &[[f32; 4]], now: Instant) {
         let known = self.boxes.len();
+        self.boxes.iter_mut().for_each(|held| held.missed += 1);
         let mut pairs: Vec<(f32, usize, usize)> = Vec::new();
         for (k, held) in self.boxes.iter().enumerate() {
             pairs.extend(found.iter().enumerate().map(|(f, rect)| (overlap(&held.last, rect), k, f)));
@@ -44,13 +49,16 @@ impl HeldBoxes {
         for (_, k, f) in pairs {
             if !succeeded[k] && !placed[f] {
                 (succeeded[k], placed[f]) = (true, true);
-                self.boxes[k] = Held { before: self.boxes[k].last, last: found[f], seen: now };
+                self.boxes[k] = Held { before: self.boxes[k].last, last: found[f], seen: now, missed: 0 };
             }
         }
         let hold = self.hold;
-        self.boxes.retain(|held| held.seen == now || now.saturating_duration_since(held.seen) < hold);
+        self.boxes.retain(|held| {
+            let held_back = now.saturating_duration_since(held.seen) < hold || held.missed <= FRAMES;
+            held.missed == 0 || (!hold.is_zero() && held_back)
+        });
         let new = found.iter().zip(placed).filter(|(_, placed)| !placed);
-        self.boxes.extend(new.map(|(rect, _)| Held { before: *rect, last: *rect, seen: now }));
+        self.boxes.extend(new.map(|(rect, _)| Held { before: *rect, last: *rect, seen: now, missed: 0 }));
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -61,8 +69,8 @@ impl HeldBoxes {
     pub(super) fn covered(&self, now: Instant) -> impl Iterator<Item = [f32; 4]> {
         self.boxes.iter().map(move |held| {
             let [x, y, w, h] = union(&held.before, &held.last);
-            let missed = now.saturating_duration_since(held.seen).as_secs_f32();
-            let larger = if missed > 0.0 { AT_ONCE + missed / self.hold.as_secs_f32() } else { 0.0 };
+            let time = now.saturating_duration_since(held.seen).as_secs_f32() / self.hold.as_secs_f32();
+            let larger = if held.missed > 0 { AT_ONCE + time.min(1.0) } else { 0.0 };
             [x - w * larger / 2.0, y - h * larger / 2.0, w * (1.0 + larger), h * (1.0 + larger)]
         })
     }
@@ -105,6 +113,20 @@ mod tests {
         }
         assert!(last[2] > 0.4, "more than twice as wide in the end: {last:?}");
         held.update(&[], after(start, 1000));
+        assert!(held.is_empty());
+    }
+
+    #[test]
+    fn slow_frames_hold_a_box_as_well() {
+        let start = Instant::now();
+        let mut held = HeldBoxes::new(HOLD);
+        held.update(&[A], start);
+        for seconds in 1..4 {
+            held.update(&[], after(start, 5000 * seconds));
+            let covered: Vec<_> = held.covered(after(start, 5000 * seconds)).collect();
+            assert!(covered.len() == 1 && contains(&covered[0], &A) && covered[0][2] < 0.5, "{covered:?}");
+        }
+        held.update(&[], after(start, 20_000));
         assert!(held.is_empty());
     }
 

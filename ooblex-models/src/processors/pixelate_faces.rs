@@ -19,6 +19,8 @@ const MIN_CONFIDENCE: f64 = 0.3;
 const HOLD_MS: i64 = 1000;
 /// Side of a block in widths of what is hidden: eight blocks across a head, five across a face.
 const BLOCK: f64 = 0.125;
+/// Least side of a block in pixels: a small face has few details, and they must go as well.
+const LEAST_BLOCK: f32 = 8.0;
 /// Width and height of a head in those of the box that spans it from brow to chin, and how much of that its middle is
 /// higher.
 const HEAD: [f32; 2] = [1.6, 1.8];
@@ -55,14 +57,14 @@ fn spec() -> KindSpec {
             "block",
             ParamType::Float(0.08..=0.5),
             BLOCK,
-            "side of a block, as a share of the head's width",
+            "side of a block, as a share of the head's width; 8 pixels at least",
         ))
         .param(
             ParamSpec::new(
                 "hold_ms",
                 ParamType::Int(0..=10_000),
                 HOLD_MS,
-                "how long a missed face stays hidden",
+                "how long a missed face stays hidden, three frames at least",
             )
             .unit("ms"),
         )
@@ -106,7 +108,8 @@ impl FrameProcessor for PixelateFaces {
         let (width, height) = (image.width() as f32, image.height() as f32);
         for [x, y, w, h] in self.heads.covered(cx.now) {
             let area = [x * width, y * height, w * width, h * height];
-            self.hide.run(image, area, self.block * area[2], self.style)?;
+            let block = (self.block * area[2]).max(LEAST_BLOCK);
+            self.hide.run(image, area, block, self.style)?;
         }
         Ok(Verdict::Emit)
     }
