@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::postprocess::overlap;
+use crate::postprocess::nms::overlap;
 
 /// Overlap from which a box may be the successor of another.
 const SAME: f32 = 0.1;

@@ -7,7 +7,9 @@ mod background_replace;
 mod beauty_filter;
 mod big_eyes;
 mod drawing;
+mod emotion;
 mod face_contour;
+mod face_detection;
 mod face_distort;
 mod face_mesh;
 mod face_shape;
@@ -18,7 +20,9 @@ mod held_boxes;
 pub mod manifest;
 mod mesh;
 mod mesh_topology;
+mod object_detection;
 mod pixelate_faces;
+mod pose_detection;
 mod segmentation;
 mod semantic;
 
@@ -39,11 +43,15 @@ pub fn register_models(registry: &mut Registry, models: &Models) {
     register_backgrounds(registry, models, &Backgrounds::new());
     beauty_filter::register(registry, models);
     big_eyes::register(registry, models);
+    emotion::register(registry, models);
     face_contour::register(registry, models);
+    face_detection::register(registry, models);
     face_distort::register(registry, models);
     face_mesh::register(registry, models);
     face_slim::register(registry, models);
+    object_detection::register(registry, models);
     pixelate_faces::register(registry, models);
+    pose_detection::register(registry, models);
     segmentation::register(registry, models);
 }
 

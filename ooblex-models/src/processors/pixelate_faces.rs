@@ -7,11 +7,12 @@ use ooblex_core::{
     ProcessError, Registry, Verdict,
 };
 
-use super::faces::{Face, FindFaces, LargeFaces, SmallFaces, look};
+use super::faces::{self, Face, FindFaces};
 use super::held_boxes::HeldBoxes;
 use crate::kernels::hide::{Hide, Style};
-use crate::manager::{BLAZEFACE, CENTERFACE, Models};
+use crate::manager::Models;
 use crate::planar::make_planar;
+use crate::preprocess::analysis_image;
 
 /// A face that is no face costs a few pixels; a missed one costs the purpose.
 const MIN_CONFIDENCE: f64 = 0.3;
@@ -26,7 +27,6 @@ const HEAD: [f32; 2] = [1.6, 1.8];
 const HIGHER: f32 = 0.2;
 const STYLES: [(&str, Style); 3] =
     [("mosaic", Style::Mosaic), ("blur", Style::Blur), ("black", Style::Black)];
-const MODELS: [&str; 2] = ["blazeface", CENTERFACE];
 
 /// Hides the heads of all faces, found anew in every frame. A face that is missed stays hidden for a while, in a box that
 /// grows. Whatever goes wrong is an error: whether there are faces is then unknown, and the stream goes black.
@@ -42,20 +42,15 @@ struct PixelateFaces {
 /// Adds `pixelate_faces`.
 pub(super) fn register(registry: &mut Registry, models: &Models) {
     let models = models.clone();
-    registry.add(spec(), move |options: &Options| {
-        let small = options.get_or("model", MODELS[0].to_owned())? == MODELS[1];
-        let finder: Box<dyn FindFaces> =
-            if small { Box::new(SmallFaces::new(&models)?) } else { Box::new(LargeFaces::new(&models)?) };
-        PixelateFaces::new(finder, options)
-    });
+    registry
+        .add(spec(), move |options: &Options| PixelateFaces::new(faces::finder(&models, options)?, options));
 }
 
 fn spec() -> KindSpec {
     let words = |words: &[&str]| ParamType::Choice(words.iter().map(|word| (*word).to_owned()).collect());
     let styles = STYLES.map(|(name, _)| name);
-    KindSpec::new("pixelate_faces", "Faces made unrecognisable")
+    let spec = KindSpec::new("pixelate_faces", "Faces made unrecognisable")
         .aliases(&["PixelateFacesOn", "TrumpOn"])
-        .needs_model(BLAZEFACE)
         .on_failure(FailurePolicy::Blank)
         .param(ParamSpec::new("style", words(&styles), styles[0], "what is left of a face"))
         .param(ParamSpec::new(
@@ -78,13 +73,8 @@ fn spec() -> KindSpec {
             ParamType::Float(0.05..=0.95),
             MIN_CONFIDENCE,
             "confidence from which something is a face",
-        ))
-        .param(ParamSpec::new(
-            "model",
-            words(&MODELS),
-            MODELS[0],
-            "centerface finds small faces, and takes longer",
-        ))
+        ));
+    faces::params(spec)
 }
 
 impl PixelateFaces {
@@ -105,8 +95,8 @@ impl PixelateFaces {
 impl FrameProcessor for PixelateFaces {
     fn process(&mut self, frame: &mut Frame, cx: &mut ProcessContext<'_>) -> Result<Verdict, ProcessError> {
         // A compressed picture is decoded in full only where pixels will be changed.
-        let least = if self.heads.is_empty() { self.finder.least_side() } else { u32::MAX };
-        let image = look(&mut frame.image, least)?;
+        let input = self.finder.input(frame.image.width(), frame.image.height());
+        let image = analysis_image(&mut frame.image, &input, !self.heads.is_empty())?;
         let faces = self.finder.find(&image, self.min_confidence, cx.deadline)?;
         drop(image);
         let heads: Vec<[f32; 4]> = faces.iter().map(head).collect();
@@ -154,6 +144,7 @@ mod tests {
 
     use super::*;
     use crate::manager::ModelError;
+    use crate::preprocess::InputSpec;
 
     const FACE: [f32; 4] = [0.4, 0.4, 0.2, 0.2];
 
@@ -164,12 +155,15 @@ mod tests {
         fn load(&mut self) -> Result<(), ModelError> {
             Ok(())
         }
-        fn least_side(&self) -> u32 {
-            8
+        fn model(&self) -> &'static str {
+            "script"
+        }
+        fn input(&self, _: u32, _: u32) -> InputSpec {
+            InputSpec::rgb01(8, 8)
         }
         fn find(&mut self, _: &Image, _: f32, _: Option<Instant>) -> Result<Vec<Face>, BoxError> {
             let found = self.0.pop_front().unwrap_or_else(|| Err("the script is over".into()))?;
-            Ok(found.into_iter().map(|rect| Face { rect, eyes: [[0.5; 2]; 2], score: 0.9 }).collect())
+            Ok(found.into_iter().map(|rect| Face { rect, points: vec![[0.5; 2]; 2], score: 0.9 }).collect())
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use ooblex_core::Annotation;
 
 use super::follow::Follow;
+use crate::postprocess::nms::overlap;
 
 /// Things that are followed at once; more are passed on as they come.
 const MOST: usize = 128;
@@ -91,7 +92,7 @@ impl Tracker {
         for (a, annotation) in annotations.iter().enumerate() {
             let Some(bounds) = extent(annotation) else { continue };
             for (t, track) in self.tracks.iter().enumerate() {
-                let overlap = extent(&track.shown).map_or(0.0, |shown| overlap(shown, bounds));
+                let overlap = extent(&track.shown).map_or(0.0, |shown| overlap(&shown, &bounds));
                 if overlap >= OVERLAP && alike(&track.shown, annotation) {
                     self.pairs.push((overlap, t, a));
                 }
@@ -147,13 +148,6 @@ fn extent(annotation: &Annotation) -> Option<[f32; 4]> {
         Some([left, top, right - left, bottom - top])
     })?;
     extent.iter().all(|v| v.is_finite()).then_some(extent)
-}
-
-/// Intersection over union.
-fn overlap([ax, ay, aw, ah]: [f32; 4], [bx, by, bw, bh]: [f32; 4]) -> f32 {
-    let side = |a: f32, al: f32, b: f32, bl: f32| ((a + al).min(b + bl) - a.max(b)).max(0.0);
-    let both = side(ax, aw, bx, bw) * side(ay, ah, by, bh);
-    both / (aw * ah + bw * bh - both).max(f32::MIN_POSITIVE)
 }
 
 /// Moves `annotation` to where it is to be shown, given where it was `shown` before.
