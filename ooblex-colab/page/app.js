@@ -33,6 +33,8 @@ const DROPS = /** @type {Record<string, string>} */ ({
   expired: "too old",
   decode_failed: "could not be decoded",
   process_failed: "the effect failed",
+  not_ready: "the effect was not ready",
+  outdated: "a private effect was chosen",
   processor: "dropped by the effect",
   sink_failed: "could not be sent",
   shutdown: "the stream ended",

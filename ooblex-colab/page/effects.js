@@ -5,13 +5,15 @@
  * @typedef {{ name: string, type: string, min: number | null, max: number | null, default: unknown, unit: string,
  *   description: string, choices?: string[] }} Parameter
  * @typedef {{ name: string, aliases: string[], description: string, parameters: Parameter[],
- *   needs_model: string | null }} EffectKind
+ *   needs_model: boolean }} EffectKind
  * @typedef {Record<string, Record<string, unknown>>} Params
  */
 
 /** Changes of a slider are sent after this pause, in milliseconds. */
 const SETTLE = 120;
 const NONE = "none";
+/** Text that is a colour is chosen, not typed. */
+const COLOR = /^#[0-9a-f]{6}$/i;
 
 /** @param {string} name */
 export const readable = (name) => {
@@ -64,7 +66,15 @@ export class EffectPanel {
   /** @param {EffectKind[]} kinds */
   setKinds(kinds) {
     this.kinds = kinds;
-    this.places.gallery.replaceChildren(...kinds.map((kind) => this.tile(kind)));
+    const groups = [
+      { title: "Sees people and things", kinds: kinds.filter((kind) => kind.needs_model) },
+      { title: "Changes the picture", kinds: kinds.filter((kind) => !kind.needs_model) },
+    ].filter((group) => group.kinds.length > 0);
+    const heads = groups.length > 1;
+    this.places.gallery.replaceChildren(...groups.flatMap(({ title, kinds }) => [
+      ...(heads ? [element("h3", {}, title)] : []),
+      ...kinds.map((kind) => this.tile(kind)),
+    ]));
     this.render();
   }
 
@@ -237,6 +247,11 @@ export class EffectPanel {
         return select;
       }
       case "text": {
+        if (COLOR.test(String(value))) {
+          const color = element("input", { type: "color", value: String(value) });
+          color.addEventListener("input", () => onChange(color.value));
+          return color;
+        }
         const text = element("input", { type: "text", value: String(value), maxLength: parameter.max ?? 200 });
         text.addEventListener("input", () => onChange(text.value));
         return text;

@@ -65,6 +65,7 @@ mod tests {
     use ooblex_mjpeg::{MjpegConfig, MjpegHub};
 
     use super::*;
+    use crate::annotations::AnnotationHub;
     use crate::graph::Graph;
 
     #[tokio::test]
@@ -73,7 +74,10 @@ mod tests {
         ooblex_models::register(&mut registry);
         let effects = EffectControl::new(registry, "none").expect("none");
         let mjpeg = MjpegHub::new(MjpegConfig::default()).expect("starts");
-        let hub = Hub::new(HubConfig::default(), Graph { effects: effects.clone(), mjpeg });
+        let hub = Hub::new(
+            HubConfig::default(),
+            Graph { effects: effects.clone(), mjpeg, annotations: AnnotationHub::default() },
+        );
         let control = PublisherControl { hub: hub.clone(), effects };
         let id = |name: &str| StreamId::new(name).expect("a name");
         for chain in ["seppia", "blur|seppia"] {

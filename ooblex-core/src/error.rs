@@ -1,7 +1,27 @@
 //! Errors that cross component boundaries.
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 /// Any error, boxed: what sources, processors and sinks hand to the pipeline.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
+
+/// Runs code of somebody else's, and turns its panic into an error that begins with `panicked: `.
+///
+/// What `work` has borrowed or shared may be half changed after a panic; discard it.
+///
+/// # Errors
+/// What `work` said, or how it panicked.
+pub fn caught<T>(work: impl FnOnce() -> Result<T, BoxError>) -> Result<T, BoxError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(panicked(&*panic).into()))
+}
+
+/// What a panic said.
+pub(crate) fn panicked(panic: &(dyn Any + Send)) -> String {
+    let said = panic.downcast_ref::<&str>().copied();
+    let said = said.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("panicked: {}", said.unwrap_or("no message"))
+}
 
 /// Why an [`Image`](crate::Image) could not be made, read or converted.
 #[derive(Debug, thiserror::Error)]
@@ -66,4 +86,19 @@ pub enum ImageError {
     /// A reduction other than 1, 2, 4 or 8 was asked for.
     #[error("cannot reduce a picture by {0}; use 1, 2, 4 or 8")]
     Reduction(u8),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn panics_become_errors_that_say_what_was_said() {
+        let text = |result: Result<u8, BoxError>| result.map_err(|e| e.to_string());
+        assert_eq!(text(caught(|| Ok(7))), Ok(7));
+        assert_eq!(text(caught(|| Err("no".into()))), Err("no".into()));
+        assert_eq!(text(caught(|| panic!("plain"))), Err("panicked: plain".into()));
+        assert_eq!(text(caught(|| panic!("{}", 1 + 1))), Err("panicked: 2".into()));
+        assert_eq!(text(caught(|| std::panic::panic_any(5))), Err("panicked: no message".into()));
+    }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use crate::annotation::Annotation;
+use crate::clearance::Clearance;
 use crate::clock::{LatencyTrace, MediaTime};
 use crate::picture::Picture;
 
@@ -120,6 +121,8 @@ pub struct Frame {
     pub annotations: Vec<Annotation>,
     /// When it left each stage.
     pub trace: LatencyTrace,
+    /// Whether it may still be shown: for whoever keeps frames.
+    pub clearance: Clearance,
 }
 
 impl Frame {
@@ -134,6 +137,7 @@ impl Frame {
             image,
             annotations: Vec::new(),
             trace: LatencyTrace::new(received),
+            clearance: Clearance::default(),
         }
     }
 

@@ -15,7 +15,7 @@ use crate::clock::{Clock, MediaTime};
 use crate::error::BoxError;
 use crate::frame::{Frame, StreamId};
 use crate::picture::Picture;
-use crate::pipeline::{Effect, Laggards, Pipeline, PipelineState, Pushed, Rejected};
+use crate::pipeline::{Effect, HANG_AFTER, Laggards, Pipeline, PipelineState, Pushed, Rejected};
 use crate::processor::Mode;
 use crate::sink::FrameSink;
 use crate::source::FrameSource;
@@ -39,6 +39,8 @@ pub struct HubConfig {
     pub sample_every: u32,
     /// Pixel buffers that a stream may keep for reuse.
     pub pooled_frames: usize,
+    /// A processor that has not returned a frame for this long is given up with its thread.
+    pub hang_after: Duration,
     /// The clock.
     pub clock: Clock,
 }
@@ -53,6 +55,7 @@ impl Default for HubConfig {
             target_fps: 30,
             sample_every: 1,
             pooled_frames: 30,
+            hang_after: HANG_AFTER,
             clock: Clock::system(),
         }
     }
@@ -99,6 +102,12 @@ pub trait StreamFactory: Send + Sync + 'static {
 
     /// Where a new stream's frames go.
     fn sinks(&self, stream: &Beginning<'_>) -> Vec<Box<dyn FrameSink>>;
+
+    /// The stream has begun and is listed, and nothing has been pushed to it; a source may have delivered frames. Called
+    /// within the hub's runtime; must not block.
+    fn begun(&self, stream: &Arc<Stream>) {
+        let _ = stream;
+    }
 }
 
 /// Why a hub refuses a stream.
@@ -442,16 +451,16 @@ impl Hub {
             .pool(pool.clone())
             .stats(stats.clone())
             .target_fps(config.target_fps)
-            .sample_every(config.sample_every);
+            .sample_every(config.sample_every)
+            .hang_after(config.hang_after);
         for sink in self.0.factory.sinks(&Beginning { id, kind, stats: &stats, patience }) {
             builder = builder.sink(sink);
         }
         if let Some(source) = source {
             builder = builder.source(source);
         }
-        let guard = self.0.runtime.enter();
+        let _in_runtime = self.0.runtime.enter();
         let pipeline = builder.start().map_err(|e| start(e.into()))?;
-        drop(guard);
         streams.begun += 1;
         let stream = Arc::new(Stream {
             id: id.clone(),
@@ -468,6 +477,7 @@ impl Hub {
         streams.by_id.insert(id.clone(), stream.clone());
         drop(streams);
         tracing::info!(stream = %id, kind, "stream began");
+        self.0.factory.begun(&stream);
         self.watch_end(&stream);
         self.note_change();
         Ok(stream)

@@ -39,6 +39,7 @@
 
 mod annotation;
 mod buffer;
+mod clearance;
 mod clock;
 pub mod convert;
 mod error;
@@ -60,8 +61,9 @@ pub mod worker;
 
 pub use annotation::{Annotation, AnnotationKind, Mask};
 pub use buffer::{BufferPool, DeviceBuffer, HostBuffer, Memory, PoolStats};
+pub use clearance::Clearance;
 pub use clock::{Clock, LatencyTrace, MediaTime, Stage};
-pub use error::{BoxError, ImageError};
+pub use error::{BoxError, ImageError, caught};
 pub use frame::{Frame, StreamId, StreamIdError};
 pub use image::{Image, Plane, PlaneLayout, PlaneMut};
 pub use picture::{Encoded, ImageCodec, Picture, PictureCounts, PictureDecoder, Want};

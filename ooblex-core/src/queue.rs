@@ -264,7 +264,7 @@ impl<T> Drop for QueueSender<T> {
     }
 }
 
-/// The end that items come out of, oldest first.
+/// The end that items come out of, oldest first. Tasks need it for themselves; threads may take turns.
 pub struct QueueReceiver<T>(Arc<Shared<T>>);
 
 impl<T> QueueReceiver<T> {
@@ -280,7 +280,7 @@ impl<T> QueueReceiver<T> {
     }
 
     /// The next item for a thread, or `None` when the queue has ended.
-    pub fn recv_blocking(&mut self) -> Option<T> {
+    pub fn recv_blocking(&self) -> Option<T> {
         loop {
             match self.recv_timeout(Duration::from_secs(3600)) {
                 Ok(item) => return item,
@@ -293,7 +293,7 @@ impl<T> QueueReceiver<T> {
     ///
     /// # Errors
     /// [`TimedOut`].
-    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<T>, TimedOut> {
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<Option<T>, TimedOut> {
         let until = Instant::now() + timeout;
         loop {
             match self.0.pop() {
@@ -324,7 +324,7 @@ impl<T> QueueReceiver<T> {
     }
 
     /// The same for a thread.
-    pub fn ready_blocking(&mut self) -> bool {
+    pub fn ready_blocking(&self) -> bool {
         loop {
             if let Some(ready) = self.0.readiness() {
                 return ready;
@@ -337,7 +337,7 @@ impl<T> QueueReceiver<T> {
     }
 
     /// The next item if one waits.
-    pub fn try_recv(&mut self) -> Option<T> {
+    pub fn try_recv(&self) -> Option<T> {
         match self.0.pop() {
             Popped::Item(item) => Some(item),
             Popped::Empty | Popped::Ended => None,
@@ -345,7 +345,7 @@ impl<T> QueueReceiver<T> {
     }
 
     /// Ends the queue from this side and returns what was still waiting, counted as dropped.
-    pub fn close(&mut self) -> Vec<T> {
+    pub fn close(&self) -> Vec<T> {
         self.0.close();
         let mut state = self.0.lock();
         let rest: Vec<T> = state.items.drain(..).collect();

@@ -46,8 +46,13 @@ pub enum DropReason {
     Expired,
     /// A source could not decode it.
     DecodeFailed,
-    /// A processor failed on it and its policy is to hold the last good picture.
+    /// A processor failed on it, or was discarded, and its policy is to hold the last good picture; or the processor
+    /// never returned it.
     ProcessFailed,
+    /// The processor was not ready yet, and its policy is to hold the last good picture.
+    NotReady,
+    /// An effect that protects privacy was chosen after another one had processed it.
+    Outdated,
     /// A processor decided to drop it.
     Processor,
     /// A sink could not take it.
@@ -58,7 +63,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason, in the order of their discriminants.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Superseded,
         Self::QueueFull,
         Self::SinkBusy,
@@ -67,6 +72,8 @@ impl DropReason {
         Self::Expired,
         Self::DecodeFailed,
         Self::ProcessFailed,
+        Self::NotReady,
+        Self::Outdated,
         Self::Processor,
         Self::SinkFailed,
         Self::Shutdown,
@@ -83,6 +90,8 @@ impl DropReason {
             Self::Expired => "expired",
             Self::DecodeFailed => "decode_failed",
             Self::ProcessFailed => "process_failed",
+            Self::NotReady => "not_ready",
+            Self::Outdated => "outdated",
             Self::Processor => "processor",
             Self::SinkFailed => "sink_failed",
             Self::Shutdown => "shutdown",
@@ -283,6 +292,10 @@ pub struct StreamStats {
     pub dropped: DropCounts,
     /// Frames a processor failed on.
     pub process_errors: Counter,
+    /// Times a processor did not return and was given up with its thread.
+    pub hangs: Counter,
+    /// Times a discarded processor was replaced by a new one of the same effect.
+    pub recoveries: Counter,
     /// Times the source was opened again.
     pub source_restarts: Counter,
     /// Whole pictures decoded.

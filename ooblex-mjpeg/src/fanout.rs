@@ -192,7 +192,7 @@ impl Thread {
     }
 
     fn publish(&mut self, channel: Arc<Channel>, part: Arc<Part>, now: Instant) {
-        if channel.ended.load(Ordering::Acquire) {
+        if channel.ended.load(Ordering::Acquire) || !part.may_be_shown() {
             return;
         }
         let room = self.rooms.of(&channel, now);
@@ -361,11 +361,12 @@ impl Thread {
         }
     }
 
-    /// What a room shows while nothing new comes: its last part, or the placeholder if that is too old. `None` if
-    /// there is neither yet.
+    /// What a room shows while nothing new comes: its last part, or the placeholder if that is too old or may not be
+    /// shown any more. `None` if there is neither yet.
     fn still(&mut self, key: RoomKey, now: Instant) -> Option<Arc<Part>> {
         let room = self.rooms.get_mut(key)?;
-        if !room.is_stale(now, &self.shared.config) {
+        let withdrawn = room.last.as_ref().is_some_and(|last| !last.may_be_shown());
+        if !withdrawn && !room.is_stale(now, &self.shared.config) {
             return room.last.clone();
         }
         let part = match room.size() {

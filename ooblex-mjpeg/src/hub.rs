@@ -218,8 +218,9 @@ impl Channel {
         self.viewers.load(Ordering::Relaxed)
     }
 
+    /// The newest picture, if it may be shown.
     pub(crate) fn newest(&self) -> Option<Arc<Shot>> {
-        self.newest.borrow().clone()
+        self.newest.borrow().clone().filter(|shot| shot.frame.clearance.holds())
     }
 
     fn end(self: &Arc<Self>, fanout: &Fanout) {
@@ -295,7 +296,7 @@ impl Shot {
         let now = channel.shared.config.clock.now();
         let size = (self.frame.image.width(), self.frame.image.height());
         let part = Part::new(jpeg, info, size, self.at, now, Some(channel.stats.clone()));
-        Arc::new(part.with_order(self.order))
+        Arc::new(part.with_order(self.order).with_clearance(self.frame.clearance.clone()))
     }
 }
 

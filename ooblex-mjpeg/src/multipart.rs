@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use ooblex_core::{Frame, StreamStats};
+use ooblex_core::{Clearance, Frame, StreamStats};
 
 /// The boundary between parts.
 pub const BOUNDARY: &str = "frame";
@@ -108,6 +108,7 @@ pub(crate) struct Part {
     pub(crate) made: Instant,
     /// Where the time until it was sent is recorded.
     pub(crate) stats: Option<Arc<StreamStats>>,
+    clearance: Clearance,
 }
 
 impl Part {
@@ -127,12 +128,23 @@ impl Part {
             let _ = write!(head, "{name}: {value}\r\n");
         }
         head.push_str("\r\n");
-        Self { head: head.into(), jpeg, tail: DELIMITER, info, order: 0, size, at, made, stats }
+        let clearance = Clearance::default();
+        Self { head: head.into(), jpeg, tail: DELIMITER, info, order: 0, size, at, made, stats, clearance }
     }
 
     /// Sets the place among the parts of its stream.
     pub(crate) fn with_order(self, order: u64) -> Self {
         Self { order, ..self }
+    }
+
+    /// Sets until when it may be shown.
+    pub(crate) fn with_clearance(self, clearance: Clearance) -> Self {
+        Self { clearance, ..self }
+    }
+
+    /// Whether it may be shown. What has begun to be written is written to its end.
+    pub(crate) fn may_be_shown(&self) -> bool {
+        self.clearance.holds()
     }
 
     /// The beginning of a response.
@@ -145,18 +157,32 @@ impl Part {
     }
 
     /// The end of a response. Where headers went ahead, the part that they promised is `last` again: an empty one
-    /// would blank the picture.
+    /// would blank the picture, which is right only where it may not be shown any more.
     pub(crate) fn closing(framing: Framing, last: Option<&Self>, at: Instant) -> Self {
-        match framing {
-            Framing::Delimited => Self::bare(Bytes::new(), CLOSING, at),
-            Framing::Ahead => Self::bare(last.map(|l| l.jpeg.clone()).unwrap_or_default(), CLOSING_AHEAD, at),
-        }
+        let last = last.filter(|last| framing == Framing::Ahead && last.may_be_shown());
+        let bytes = match framing {
+            Framing::Delimited => CLOSING,
+            Framing::Ahead => CLOSING_AHEAD,
+        };
+        let (jpeg, clearance) =
+            last.map(|last| (last.jpeg.clone(), last.clearance.clone())).unwrap_or_default();
+        Self::bare(jpeg, bytes, at).with_clearance(clearance)
     }
 
     /// Bytes that are the same in every framing: they have no head.
     fn bare(jpeg: Bytes, tail: &'static [u8], at: Instant) -> Self {
-        let info = PictureInfo { sequence: 0, captured_ms: 0, latency_ms: 0 };
-        Self { head: Bytes::new(), jpeg, tail, info, order: 0, size: (0, 0), at, made: at, stats: None }
+        Self {
+            head: Bytes::new(),
+            jpeg,
+            tail,
+            info: PictureInfo { sequence: 0, captured_ms: 0, latency_ms: 0 },
+            order: 0,
+            size: (0, 0),
+            at,
+            made: at,
+            stats: None,
+            clearance: Clearance::default(),
+        }
     }
 
     /// Whether this is a picture, not the beginning or the end.

@@ -57,12 +57,15 @@ impl MjpegHub {
             Some(width) if !(1..=own).contains(&width) => Err(SnapshotError::Width { width, largest: own }),
             Some(width) if width < own => {
                 let shared = self.0.shared.clone();
-                let small = spawn(move || scaled(&shot, width, &shared, &channel)).await?;
-                Ok(Snapshot { stream: id.clone(), ..small })
+                let whole = shot.clone();
+                let small = spawn(move || scaled(&whole, width, &shared, &channel)).await?;
+                settled(&shot, Snapshot { stream: id.clone(), ..small })
             }
             _ => {
-                let part = part_of(shot, channel, |part| part).await.map_err(SnapshotError::Failed)?;
-                Ok(Snapshot { stream: id.clone(), data: part.jpeg().clone(), info: part.info.clone() })
+                let part =
+                    part_of(shot.clone(), channel, |part| part).await.map_err(SnapshotError::Failed)?;
+                let (data, info) = (part.jpeg().clone(), part.info.clone());
+                settled(&shot, Snapshot { stream: id.clone(), data, info })
             }
         }
     }
@@ -74,14 +77,14 @@ impl MjpegHub {
     #[cfg(feature = "server")]
     pub async fn snapshot_png(&self, id: &StreamId) -> Result<Snapshot, SnapshotError> {
         let (channel, shot) = self.shot(id).await?;
-        let shared = self.0.shared.clone();
+        let (shared, whole) = (self.0.shared.clone(), shot.clone());
         let data = spawn(move || {
-            let pixels = decoded(&shot, &channel)?;
+            let pixels = decoded(&whole, &channel)?;
             let data = png(&pixels).map_err(|e| SnapshotError::Failed(e.to_string()))?;
-            Ok((data, shot.info(&shared)))
+            Ok((data, whole.info(&shared)))
         });
         let (data, info) = data.await?;
-        Ok(Snapshot { stream: id.clone(), data, info })
+        settled(&shot, Snapshot { stream: id.clone(), data, info })
     }
 
     /// Picks the shot by age, waiting for the next one if that is worth it.
@@ -89,17 +92,23 @@ impl MjpegHub {
         let config = self.config();
         let channel = self.channel(id).ok_or(SnapshotError::NoFrame)?;
         let age = |shot: &Shot| config.clock.now().saturating_duration_since(shot.at);
+        let may_be_shown = |shot: &Arc<Shot>| shot.frame.clearance.holds();
         let mut newest = channel.newest.subscribe();
-        let shot = newest.borrow_and_update().clone();
+        let shot = newest.borrow_and_update().clone().filter(may_be_shown);
         if let Some(shot) = shot.filter(|shot| age(shot) <= config.snapshot_fresh) {
             return Ok((channel, shot));
         }
         let _ = tokio::time::timeout(config.snapshot_wait, newest.changed()).await;
-        let shot = newest.borrow_and_update().clone();
+        let shot = newest.borrow_and_update().clone().filter(may_be_shown);
         let shot = shot.filter(|shot| age(shot) <= config.snapshot_oldest).ok_or(SnapshotError::NoFrame)?;
         drop(newest);
         Ok((channel, shot))
     }
+}
+
+/// The snapshot, unless the picture must not be shown any more: encoding takes time.
+fn settled(shot: &Shot, snapshot: Snapshot) -> Result<Snapshot, SnapshotError> {
+    if shot.frame.clearance.holds() { Ok(snapshot) } else { Err(SnapshotError::NoFrame) }
 }
 
 async fn spawn<T: Send + 'static>(

@@ -23,7 +23,6 @@
 //! | `overlay` | yes | `overlay` and `text_overlay` in [`overlay`] |
 
 mod chain;
-#[cfg(any(feature = "effects", feature = "overlay"))]
 mod color;
 #[cfg(feature = "effects")]
 pub mod effects;
@@ -41,7 +40,10 @@ pub mod preprocess;
 pub mod processors;
 mod register;
 mod simd;
+pub mod smooth;
 mod tensor;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use chain::{Chain, ChainError};
 pub use register::{register, register_with};

@@ -104,12 +104,10 @@ pub(super) async fn switch_one(
     name: Result<Path<String>, PathRejection>,
     body: Body,
 ) -> Result<Json<Value>, Problem> {
-    let Path(name) = name.map_err(|e| Problem::new(400, "bad_name", e.body_text()).field("stream"))?;
-    let bad = |e: ooblex_core::StreamIdError| Problem::new(400, "bad_name", e.to_string()).field("stream");
-    let id = StreamId::new(&name).map_err(|e| bad(e).value(name.as_str()))?;
+    let id = super::stream_of(name)?;
     let (effect, params) = request(body).await?;
-    let selection = run(state, effect, params, Some(id)).await?;
-    Ok(Json(answer(Some(&name), &selection)))
+    let selection = run(state, effect, params, Some(id.clone())).await?;
+    Ok(Json(answer(Some(id.as_str()), &selection)))
 }
 
 /// `GET /set_effect/{name}`.

@@ -198,10 +198,12 @@ fn viewers(text: &mut Text, app: &AppState) {
 /// A number of one stream.
 type PerStream = fn(&StreamStats) -> u64;
 
-const STREAM_COUNTERS: [(&str, &str, PerStream); 10] = [
+const STREAM_COUNTERS: [(&str, &str, PerStream); 12] = [
     ("ooblex_frames_received_total", "Frames that arrived.", |s| s.received.get()),
     ("ooblex_frames_processed_total", "Frames that left the last processor.", |s| s.processed.get()),
     ("ooblex_process_errors_total", "Frames that a processor failed on.", |s| s.process_errors.get()),
+    ("ooblex_effect_hangs_total", "Times an effect did not return and was given up.", |s| s.hangs.get()),
+    ("ooblex_effect_recoveries_total", "Times a discarded effect was built again.", |s| s.recoveries.get()),
     ("ooblex_source_restarts_total", "Times a source was opened again.", |s| s.source_restarts.get()),
     ("ooblex_decoded_full_total", "Whole pictures decoded.", |s| s.decoded_full.get()),
     ("ooblex_decoded_luma_total", "Pictures of which luma alone was decoded.", |s| s.decoded_luma.get()),

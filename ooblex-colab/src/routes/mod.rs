@@ -1,8 +1,10 @@
 //! The routes: one table, one dispatcher, and the routers that answer.
 
+mod annotations;
 mod control;
 mod cors;
 mod metrics;
+mod models;
 mod openapi;
 mod page;
 mod problem;
@@ -14,12 +16,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::{ConnectInfo, Request};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{ConnectInfo, Path, Request};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, Method, StatusCode, header};
+use ooblex_core::StreamId;
 use ooblex_core::hub::Hub;
 use ooblex_http::{ConnectionLimits, Peer, Problem, ProblemCode};
 use ooblex_mjpeg::MjpegHub;
+use ooblex_models::manager::Models;
 use serde::Serialize;
 use tower_service::Service;
 
@@ -29,8 +34,10 @@ use self::metrics::Requests;
 pub(crate) use self::problem::switch as switch_problem;
 use self::table::{By, ROUTES};
 use crate::access::{Access, Answer, Credentials, Right, Trusted, refusal};
+use crate::annotations::AnnotationHub;
 use crate::config::{Config, Token, UseGpu, nearest};
 use crate::effect::EffectControl;
+use crate::graph::Graph;
 use crate::webrtc::Publishers;
 
 /// What handlers need. Cheap to clone.
@@ -40,8 +47,8 @@ pub(crate) struct AppState(Arc<Shared>);
 struct Shared {
     config: Config,
     hub: Hub,
-    effects: EffectControl,
-    mjpeg: MjpegHub,
+    graph: Graph,
+    models: Models,
     publishers: Publishers,
     limits: ConnectionLimits,
     access: Access,
@@ -53,14 +60,14 @@ impl AppState {
     pub(crate) fn new(
         config: Config,
         hub: Hub,
-        effects: EffectControl,
-        mjpeg: MjpegHub,
+        graph: Graph,
+        models: Models,
         publishers: Publishers,
         limits: ConnectionLimits,
     ) -> Self {
         let (requests, started) = (Requests::new(), Instant::now());
         let access = Access::new(&config);
-        let shared = Shared { config, hub, effects, mjpeg, publishers, limits, access, requests, started };
+        let shared = Shared { config, hub, graph, models, publishers, limits, access, requests, started };
         Self(Arc::new(shared))
     }
 
@@ -69,11 +76,19 @@ impl AppState {
     }
 
     pub(crate) fn effects(&self) -> &EffectControl {
-        &self.0.effects
+        &self.0.graph.effects
     }
 
     pub(crate) fn mjpeg(&self) -> &MjpegHub {
-        &self.0.mjpeg
+        &self.0.graph.mjpeg
+    }
+
+    fn annotations(&self) -> &AnnotationHub {
+        &self.0.graph.annotations
+    }
+
+    pub(crate) fn models(&self) -> &Models {
+        &self.0.models
     }
 
     pub(crate) fn publishers(&self) -> &Publishers {
@@ -306,6 +321,13 @@ fn insert_allow(response: &mut Response, allow: &str) {
     if let Ok(allow) = HeaderValue::from_str(allow) {
         response.headers_mut().insert(header::ALLOW, allow);
     }
+}
+
+/// The stream that a path names.
+fn stream_of(name: Result<Path<String>, PathRejection>) -> Result<StreamId, Problem> {
+    let Path(name) = name.map_err(|e| Problem::new(400, "bad_name", e.body_text()).field("stream"))?;
+    let bad = |e: ooblex_core::StreamIdError| Problem::new(400, "bad_name", e.to_string()).field("stream");
+    StreamId::new(&name).map_err(|e| bad(e).value(name.as_str()))
 }
 
 /// A response that nothing may keep.

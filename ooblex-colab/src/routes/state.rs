@@ -44,6 +44,8 @@ struct StreamDetail {
     processed: u64,
     generation: u64,
     params: Value,
+    /// `running`, `loading` or `failed`.
+    effect_state: &'static str,
     failure: Option<String>,
     stages: Vec<StageTime>,
 }
@@ -141,7 +143,8 @@ fn detail_of(app: &AppState, stream: &Stream, now: Instant) -> StreamDetail {
         processed: stream.stats().processed.get(),
         generation: active.generation,
         params: params(&app.effects().of(stream.id()).params),
-        failure: failure(stream),
+        effect_state: active.state.as_str(),
+        failure: failure(app, stream, now),
         stages: stages
             .map(|(stage, times)| StageTime { stage: name(stage), ms: Quantiles::of(Some(times)) })
             .collect(),
@@ -159,12 +162,17 @@ fn params(params: &Params) -> Value {
         .into()
 }
 
-/// What is wrong with a stream, if anything.
-fn failure(stream: &Stream) -> Option<String> {
+/// What is wrong with a stream, if anything, and what is done about it.
+fn failure(app: &AppState, stream: &Stream, now: Instant) -> Option<String> {
     match stream.pipeline().state() {
         PipelineState::Reconnecting { reason } => Some(format!("its source is away: {reason}")),
         PipelineState::Failed { reason } => Some(format!("its source failed: {reason}")),
-        _ => stream.pipeline().swap().active().failure.map(|reason| format!("its effect failed: {reason}")),
+        _ => {
+            let active = stream.pipeline().swap().active();
+            let reason = active.failure()?;
+            let next = app.effects().outlook(stream, now).map(|next| format!("; {next}"));
+            Some(format!("its effect failed: {reason}{}", next.unwrap_or_default()))
+        }
     }
 }
 
@@ -177,12 +185,14 @@ pub(super) async fn streams(State(app): State<AppState>) -> Response {
 
 /// Why the server is not entirely well; empty if it is.
 fn reasons(app: &AppState) -> Vec<String> {
-    let open = |s: &&std::sync::Arc<Stream>| s.state(app.now()) != StreamState::Ended;
+    let now = app.now();
+    let open = |s: &&std::sync::Arc<Stream>| s.state(now) != StreamState::Ended;
     let streams = app.hub().streams();
     streams
         .iter()
         .filter(open)
-        .filter_map(|s| failure(s).map(|f| format!("stream {}: {f}", s.id())))
+        .filter_map(|s| failure(app, s, now).map(|f| format!("stream {}: {f}", s.id())))
+        .chain(app.models().problems().iter().map(ToString::to_string))
         .collect()
 }
 

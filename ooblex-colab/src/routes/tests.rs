@@ -12,6 +12,8 @@ use crate::cli::Arguments;
 use crate::config::load;
 use crate::graph::Graph;
 
+mod models;
+
 /// A server without sockets.
 struct Site {
     router: Router,
@@ -19,18 +21,24 @@ struct Site {
 }
 
 fn site_with(flags: &[&str]) -> Site {
+    let (mut registry, models) = (Registry::new(), Models::default());
+    ooblex_models::register_with(&mut registry, &models);
+    site_of(flags, registry, models)
+}
+
+fn site_of(flags: &[&str], registry: Registry, models: Models) -> Site {
     let list = std::iter::once("--no-config").chain(flags.iter().copied()).map(Into::into);
     let arguments = Arguments::parse(list).expect("good flags");
     let config = load(&arguments, []).expect("a good configuration").config;
-    let mut registry = Registry::new();
-    ooblex_models::register(&mut registry);
     let effects = EffectControl::new(registry, &config.model_name).expect("a good effect");
     let mjpeg = MjpegHub::new(MjpegConfig::default()).expect("starts");
-    let hub = Hub::new(HubConfig::default(), Graph { effects: effects.clone(), mjpeg: mjpeg.clone() });
+    let annotations = AnnotationHub::default();
+    let graph = Graph { effects: effects.clone(), mjpeg: mjpeg.clone(), annotations };
+    let hub = Hub::new(HubConfig::default(), graph.clone());
     let ingest = ooblex_ingest::http::router(hub.clone(), PictureLimits::default());
     let watching = ooblex_mjpeg::router(hub.clone(), mjpeg.clone());
     let publishers = Publishers::new(&config, &hub, &effects);
-    let app = AppState::new(config, hub, effects, mjpeg, publishers, ConnectionLimits::default());
+    let app = AppState::new(config, hub, graph, models, publishers, ConnectionLimits::default());
     Site { router: router(app.clone(), ingest, watching), app }
 }
 
@@ -458,8 +466,8 @@ fn guarded_site() -> Site {
 /// How a route of the table is asked for.
 fn example(route: &table::Route) -> (&'static str, String) {
     let name = if route.path.starts_with("/set_effect") { "none" } else { "cam" };
-    let path =
-        ["{name}", "{stream}", "{session}"].iter().fold(route.path.to_owned(), |p, n| p.replace(n, name));
+    let path = route.path.replace("{model}", ooblex_models::manager::BLAZEFACE);
+    let path = ["{name}", "{stream}", "{session}"].iter().fold(path, |p, n| p.replace(n, name));
     // HEAD, because a stream never ends.
     let endless = route.method == "GET" && route.path.ends_with(".mjpg");
     (if endless { "HEAD" } else { route.method }, path)
@@ -657,4 +665,75 @@ async fn without_tokens_a_token_does_no_harm() {
     for path in ["/status?token=whatever", "/t/whatever/status", "/t/whatever/"] {
         assert_eq!(site.ask("GET", path, &[("authorization", "Bearer x")], "").await.status(), 200, "{path}");
     }
+}
+
+/// A black picture, and one thing that a processor of the test found in it.
+fn site_that_finds() -> Site {
+    use ooblex_core::{Annotation, AnnotationKind, BoxError, KindSpec, Options, Verdict, processor_fn};
+    let site = site();
+    let mut registry = site.app.effects().registry().clone();
+    registry.add(KindSpec::new("finder", "finds"), |_: &Options| {
+        Ok::<_, BoxError>(processor_fn(|frame, cx| {
+            let mut thing = Annotation::new(AnnotationKind::Box, "thing", 0.5, "finder");
+            thing = thing.with_bounds([0.0, 0.25, 0.5, 1.0]);
+            thing.generation = cx.generation;
+            frame.annotations.push(thing);
+            Ok(Verdict::Emit)
+        }))
+    });
+    site_of(&["--model-name", "finder"], registry, Models::default())
+}
+
+fn push(site: &Site, stream: &str) -> u64 {
+    let stream = site.app.hub().publish(&id(stream), "upload").expect("begins");
+    let image = ooblex_core::Image::black(64, 48, stream.pool()).expect("a picture");
+    let picture = ooblex_core::Picture::new(image, stream.pool().clone());
+    stream.push(picture, None, None).expect("takes it").sequence()
+}
+
+#[tokio::test]
+async fn findings_are_given_as_data() {
+    let site = site_that_finds();
+    site.problem("GET", "/streams/cam/annotations", "", 404, "unknown_stream").await;
+    site.problem("GET", "/streams/c%20m/annotations", "", 400, "bad_name").await;
+    site.app.hub().publish(&id("cam"), "upload").expect("begins");
+    site.problem("GET", "/streams/cam/annotations", "", 503, "no_frame").await;
+    let sequence = push(&site, "cam");
+    let found = loop {
+        let (status, found) = site.json("GET", "/streams/cam/annotations", "").await;
+        if status == 200 {
+            break found;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    };
+    assert_eq!(
+        found,
+        json!({"stream": "cam", "sequence": sequence, "width": 64, "height": 48, "items": [
+            {"kind": "box", "label": "thing", "score": 0.5, "box": [0.0, 0.25, 0.5, 1.0], "points": [],
+             "model": "finder", "generation": 1}
+        ]})
+    );
+}
+
+#[tokio::test]
+async fn findings_come_as_events_until_the_stream_ends() {
+    let site = site_that_finds();
+    site.app.hub().publish(&id("cam"), "upload").expect("begins");
+    let accept = [("accept", "text/html, text/event-stream;q=0.9")];
+    let response = site.ask("GET", "/streams/cam/annotations", &accept, "").await;
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    assert_eq!(response.headers()["cache-control"], "no-store");
+    let mut body = response.into_body().into_data_stream();
+    for _ in 0..3 {
+        let sequence = push(&site, "cam");
+        let event = futures::StreamExt::next(&mut body).await.expect("an event").expect("no error");
+        let event = String::from_utf8(event.to_vec()).expect("text");
+        let (number, data) = event.split_once('\n').expect("two lines");
+        assert_eq!(number, format!("id: {sequence}"));
+        let data: Value =
+            serde_json::from_str(data.trim().strip_prefix("data: ").expect("data")).expect("JSON");
+        assert_eq!((&data["sequence"], &data["items"][0]["label"]), (&json!(sequence), &json!("thing")));
+    }
+    site.app.hub().shutdown(Duration::from_secs(2)).await.expect("stops");
+    assert!(futures::StreamExt::next(&mut body).await.is_none());
 }

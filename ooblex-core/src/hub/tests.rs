@@ -9,6 +9,7 @@ const SOON: Duration = Duration::from_secs(20);
 struct Factory {
     sinks: Arc<Mutex<BTreeMap<StreamId, CollectingSink>>>,
     patience: Arc<Mutex<Vec<Patience>>>,
+    begun: Arc<Mutex<Vec<String>>>,
 }
 
 impl StreamFactory for Factory {
@@ -23,6 +24,10 @@ impl StreamFactory for Factory {
         lock(&self.patience).push(stream.patience);
         lock(&self.sinks).insert(stream.id.clone(), sink.clone());
         vec![Box::new(sink)]
+    }
+    fn begun(&self, stream: &Arc<Stream>) {
+        lock(&self.begun).push(stream.id().to_string());
+        assert!(tokio::runtime::Handle::try_current().is_ok(), "tasks may be started");
     }
 }
 
@@ -66,10 +71,11 @@ async fn two_publishers_never_mix() {
 
 #[tokio::test]
 async fn limits_and_names_are_kept() {
-    let (hub, _) = hub(HubConfig { max_streams: 2, ..HubConfig::default() });
+    let (hub, factory) = hub(HubConfig { max_streams: 2, ..HubConfig::default() });
     hub.publish(&id("a"), "upload").expect("room");
     hub.publish(&id("b"), "upload").expect("room");
     hub.publish(&id("a"), "upload").expect("already there");
+    assert_eq!(*lock(&factory.begun), ["a", "b"], "told once of each");
     assert!(matches!(hub.publish(&id("c"), "upload"), Err(HubError::TooManyStreams { limit: 2 })));
     assert!(matches!(hub.publish(&id("a"), "webrtc"), Err(HubError::NameTaken { kind: "upload", .. })));
     assert!(hub.end(&id("b")));

@@ -8,10 +8,13 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 
+use super::effect::{ActiveEffect, Effect};
+use super::job::Tools;
 use super::outlet::outlet;
 use super::runner::{Core, Runner};
 use super::supervise::SourceTask;
-use super::swap::{ActiveEffect, Effect, Swap};
+use super::swap::Swap;
+use super::watchdog::Watchdog;
 use super::{Backoff, Input, Pipeline, PipelineState};
 use crate::buffer::BufferPool;
 use crate::clock::Clock;
@@ -26,6 +29,8 @@ use crate::stats::{RateCap, StreamStats};
 const LOSSLESS_DEPTH: usize = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// How long a processor may take for a frame, unless told otherwise.
+pub(crate) const HANG_AFTER: Duration = Duration::from_secs(10);
 
 /// Describes a pipeline; [`start`](Self::start) runs it.
 ///
@@ -68,6 +73,7 @@ pub struct PipelineBuilder {
     target_fps: u32,
     sample_every: u32,
     budget: Option<Duration>,
+    hang_after: Duration,
 }
 
 impl PipelineBuilder {
@@ -75,7 +81,7 @@ impl PipelineBuilder {
         Self {
             stream,
             source: None,
-            effect: Effect { name: "none".into(), generation: 0, processor: Box::new(PassThrough) },
+            effect: Effect::new("none".into(), 0, Box::new(PassThrough)),
             sinks: Vec::new(),
             mode: Mode::Live,
             input_policy: None,
@@ -85,6 +91,7 @@ impl PipelineBuilder {
             target_fps: 0,
             sample_every: 1,
             budget: None,
+            hang_after: HANG_AFTER,
         }
     }
 
@@ -96,11 +103,11 @@ impl PipelineBuilder {
 
     /// What happens to frames; it must be warmed up or need no warming up.
     pub fn processor(mut self, name: &str, processor: impl FrameProcessor) -> Self {
-        self.effect = Effect { name: name.into(), generation: 0, processor: Box::new(processor) };
+        self.effect = Effect::new(name.into(), 0, Box::new(processor));
         self
     }
 
-    /// The same, prepared beforehand.
+    /// The same, prepared beforehand, or still being loaded.
     pub fn effect(mut self, effect: Effect) -> Self {
         self.effect = effect;
         self
@@ -160,13 +167,21 @@ impl PipelineBuilder {
         self
     }
 
+    /// Gives a processor up that has not returned a frame for this long (10 s unless told otherwise): the stream goes
+    /// on with another thread and the effect's failure policy. Whatever comes of the frame later is thrown away, and the
+    /// processor with it.
+    pub fn hang_after(mut self, limit: Duration) -> Self {
+        self.hang_after = limit;
+        self
+    }
+
     /// Starts the source and the sinks as tasks on the current runtime and the processors on a thread of their own.
     ///
     /// # Errors
     /// If the system refuses the thread.
     ///
     /// # Panics
-    /// Outside of a Tokio runtime.
+    /// Outside of a Tokio runtime; its timer must be enabled.
     pub fn start(self) -> io::Result<Pipeline> {
         let runtime = Handle::current();
         let default = match self.mode {
@@ -190,22 +205,27 @@ impl PipelineBuilder {
             outlets.push(outlet);
             sinks.push(task);
         }
-        let core = Arc::new(Mutex::new(Core {
+        let (done, thread_done) = oneshot::channel::<()>();
+        let span = tracing::info_span!("stream", stream = %self.stream);
+        let core = Core {
             outlets,
-            processor: Some(self.effect.processor),
+            processor: self.effect.processor,
+            clearance: swap.clearance(active.generation),
             active,
             swap: swap.clone(),
             stats: self.stats.clone(),
-            clock: self.clock.clone(),
-            pool: self.pool,
-            mode: self.mode,
+            tools: Tools { clock: self.clock.clone(), pool: self.pool, mode: self.mode },
             budget: self.budget,
             cap: RateCap::new(run_at),
             stopped: stopped.clone(),
             errors_in_a_row: 0,
             last_log: None,
-        }));
-        let runner = Runner { frames, core: core.clone() };
+            turn: 0,
+            busy: None,
+            waited: false,
+            done: Some(done),
+        };
+        let runner = Arc::new(Runner::new(thread_name(&self.stream), span.clone(), frames, core));
         let input = Input::new(
             self.stream.clone(),
             frames_in,
@@ -213,16 +233,12 @@ impl PipelineBuilder {
             self.clock.clone(),
             refused_above,
             self.sample_every,
-            paced.then_some(core),
+            paced.then(|| runner.clone()),
         );
-        let span = tracing::info_span!("stream", stream = %self.stream);
-        let (done, thread_done) = oneshot::channel::<()>();
-        let thread_span = span.clone();
-        std::thread::Builder::new().name(thread_name(&self.stream)).spawn(move || {
-            thread_span.in_scope(|| runner.run());
-            drop(done);
-        })?;
+        runner.spawn()?;
         stages.push(("processors".to_owned(), runtime.spawn(async move { drop(thread_done.await) })));
+        let watchdog = Watchdog { runner, limit: self.hang_after, state: state.clone() };
+        runtime.spawn(tracing::Instrument::instrument(watchdog.run(), span.clone()));
         for (index, sink) in sinks.into_iter().enumerate() {
             stages.push((
                 format!("sink {index}"),

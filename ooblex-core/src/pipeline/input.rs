@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use super::runner::Core;
+use super::runner::Runner;
 use crate::clock::Clock;
 use crate::frame::{Frame, StreamId};
 use crate::queue::{QueueCounts, QueueSender, Sent};
@@ -45,7 +45,7 @@ struct Inner {
     cap: RateCap,
     sample_every: u64,
     /// Where a frame may be run at once. Only in live mode, where a push never waits.
-    core: Option<Arc<Mutex<Core>>>,
+    runner: Option<Arc<Runner>>,
     /// Held while numbering and queueing, so that the order of numbers is the order in the queue.
     sequence: Mutex<Numbering>,
 }
@@ -64,7 +64,7 @@ impl Input {
         clock: Clock,
         target_fps: u32,
         sample_every: u32,
-        core: Option<Arc<Mutex<Core>>>,
+        runner: Option<Arc<Runner>>,
     ) -> Self {
         Self(Arc::new(Inner {
             stream,
@@ -73,7 +73,7 @@ impl Input {
             clock,
             cap: RateCap::new(target_fps),
             sample_every: u64::from(sample_every.max(1)),
-            core,
+            runner,
             sequence: Mutex::default(),
         }))
     }
@@ -160,11 +160,10 @@ impl Input {
 
     /// Runs the frame here if the processor is free and nothing else is under way; gives it back if not.
     fn run_free(&self, frame: Frame) -> Option<Frame> {
-        let Some(mut core) = self.0.core.as_ref().and_then(|core| core.try_lock().ok()) else {
-            return Some(frame);
-        };
-        // The thread takes frames out of the queue only while it holds the core.
-        if self.0.queue.is_idle() { core.run_free(frame) } else { Some(frame) }
+        match &self.0.runner {
+            Some(runner) => runner.run_free(frame, || self.0.queue.is_idle()),
+            None => Some(frame),
+        }
     }
 
     fn settle(&self, sequence: u64, sent: Sent<Frame>) -> Result<Pushed, Rejected> {

@@ -9,15 +9,21 @@
 //! What needs no thread of its own takes no detour: in live mode a processor that is free (`none`) runs where the frame
 //! is pushed, and a sink that can take a frame without waiting takes it where it was processed.
 //!
+//! A processor that does not return costs its stream that frame, that processor and that thread: another thread goes
+//! on with the effect's failure policy.
+//!
 //! In live mode every queue is [`QueuePolicy::LatestWins`](crate::QueuePolicy), so the age of what leaves is bounded by the
 //! time of processing, not by the length of a queue. In lossless mode every queue blocks.
 
 mod builder;
+mod effect;
 mod input;
+mod job;
 mod outlet;
 mod runner;
 mod supervise;
 mod swap;
+mod watchdog;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -25,10 +31,12 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+pub(crate) use self::builder::HANG_AFTER;
 pub use self::builder::PipelineBuilder;
+pub use self::effect::{ActiveEffect, Effect, EffectState};
 pub use self::input::{Input, Pushed, Rejected};
 pub use self::supervise::Backoff;
-pub use self::swap::{ActiveEffect, Effect, Swap};
+pub use self::swap::{Sample, Swap};
 use crate::stats::StreamStats;
 
 /// How a pipeline is doing.

@@ -14,14 +14,20 @@ use crate::stats::{DropReason, StreamStats};
 /// A sink, and what both ways to it need.
 struct Gate {
     sink: Box<dyn FrameSink>,
+    mode: Mode,
     stats: Arc<StreamStats>,
     clock: Clock,
 }
 
 impl Gate {
-    /// Whether the sink wants the frame; notes how long it took to get here.
+    /// Whether the sink wants the frame and may have it; notes how long it took to get here. In lossless mode nobody
+    /// watches as it happens, and what came before a switch is as it was.
     fn admit(&self, frame: &mut Frame) -> bool {
         if !self.sink.has_demand() {
+            return false;
+        }
+        if self.mode == Mode::Live && !frame.clearance.holds() {
+            self.stats.dropped.count(DropReason::Outdated);
             return false;
         }
         let now = self.clock.now();
@@ -58,7 +64,7 @@ pub(super) fn outlet(
     stopped: &watch::Receiver<bool>,
 ) -> (Outlet, SinkTask) {
     let (sender, receiver) = queue(policy);
-    let gate = Arc::new(Mutex::new(Gate { sink, stats: stats.clone(), clock: clock.clone() }));
+    let gate = Arc::new(Mutex::new(Gate { sink, mode, stats: stats.clone(), clock: clock.clone() }));
     let outlet = Outlet { frames: sender, gate: gate.clone(), mode, stats: stats.clone() };
     (outlet, SinkTask { frames: receiver, gate, mode, stopped: stopped.clone() })
 }

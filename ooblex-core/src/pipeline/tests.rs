@@ -1,3 +1,7 @@
+mod hangs;
+mod pending;
+mod swaps;
+
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
@@ -251,7 +255,7 @@ async fn fail_once(policy: FailurePolicy, fatal: bool, panics: bool) -> (Vec<u8>
     let pipeline =
         pipeline.source(ScriptedSource::black(3, 8, 8)).sink(sink.clone()).start().expect("starts");
     pipeline.finished().await;
-    let failure = pipeline.swap().active().failure;
+    let failure = pipeline.swap().active().failure().map(str::to_owned);
     (sink.frames().iter().map(first_luma).collect(), failure, pipeline.stats().process_errors.get())
 }
 
@@ -286,11 +290,11 @@ async fn frames_that_fail_in_a_row_discard_the_processor_and_a_swap_heals() {
         tokio::task::yield_now().await;
     }
     assert_eq!(pipeline.stats().process_errors.get(), runner::MAX_ERRORS_IN_A_ROW.into());
-    assert!(pipeline.swap().active().failure.is_some());
+    assert!(pipeline.swap().active().failure().is_some());
     pipeline.swap().to(Effect::prepare("healed", 1, stamp(7)).expect("warm"));
     pipeline.input().push_wait(black()).await.expect("open");
     assert!(sink.wait_for(1, SOON).await);
-    assert_eq!((first_luma(&sink.frames()[0]), pipeline.swap().active().failure), (7, None));
+    assert_eq!((first_luma(&sink.frames()[0]), pipeline.swap().active().failure()), (7, None));
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use super::*;
 
 #[test]
 fn latest_wins_keeps_the_newest() {
-    let (tx, mut rx) = queue(QueuePolicy::LatestWins);
+    let (tx, rx) = queue(QueuePolicy::LatestWins);
     assert_eq!(tx.try_send(1), Sent::Queued);
     assert_eq!(tx.try_send(2), Sent::Displaced(1));
     assert_eq!(tx.try_send(3), Sent::Displaced(2));
@@ -17,12 +17,12 @@ fn latest_wins_keeps_the_newest() {
 
 #[test]
 fn drop_oldest_and_drop_newest_differ() {
-    let (tx, mut rx) = queue(QueuePolicy::DropOldest(2));
+    let (tx, rx) = queue(QueuePolicy::DropOldest(2));
     for n in 1..=4 {
         let _ = tx.try_send(n);
     }
     assert_eq!((rx.try_recv(), rx.try_recv()), (Some(3), Some(4)));
-    let (tx, mut rx) = queue(QueuePolicy::DropNewest(2));
+    let (tx, rx) = queue(QueuePolicy::DropNewest(2));
     let sent: Vec<_> = (1..=4).map(|n| tx.try_send(n)).collect();
     assert_eq!(sent[3], Sent::Rejected(4));
     assert_eq!((rx.try_recv(), rx.try_recv(), rx.try_recv()), (Some(1), Some(2), None));
@@ -30,7 +30,7 @@ fn drop_oldest_and_drop_newest_differ() {
 
 #[test]
 fn a_blocked_thread_sender_goes_on_when_there_is_room() {
-    let (tx, mut rx) = queue(QueuePolicy::Block(1));
+    let (tx, rx) = queue(QueuePolicy::Block(1));
     assert_eq!(tx.try_send(1), Sent::Queued);
     assert_eq!(tx.try_send(9), Sent::Rejected(9));
     let sender = thread::spawn(move || (2..200).for_each(|n| assert_eq!(tx.send_blocking(n), Sent::Queued)));
@@ -68,7 +68,7 @@ async fn a_thread_feeds_a_task() {
 
 #[test]
 fn the_end_reaches_the_receiver_after_what_waits() {
-    let (tx, mut rx) = queue(QueuePolicy::DropOldest(3));
+    let (tx, rx) = queue(QueuePolicy::DropOldest(3));
     let other = tx.clone();
     let _ = tx.try_send(1);
     drop(tx);
@@ -93,7 +93,7 @@ fn a_gone_receiver_counts_what_it_left() {
 
 #[test]
 fn a_waiting_thread_wakes_at_the_close() {
-    let (tx, mut rx) = queue::<u8>(QueuePolicy::LatestWins);
+    let (tx, rx) = queue::<u8>(QueuePolicy::LatestWins);
     let receiver = thread::spawn(move || rx.recv_blocking());
     tx.close();
     assert_eq!(receiver.join().expect("receiver"), None);
@@ -124,7 +124,7 @@ proptest! {
     /// Order is kept, sent = delivered + dropped + waiting, and never more than the capacity waits.
     #[test]
     fn nothing_is_lost_or_reordered(policy in policies(), steps in steps()) {
-        let (tx, mut rx) = queue(policy);
+        let (tx, rx) = queue(policy);
         let (mut next, mut last) = (0u64, None);
         let mut delivered = 0;
         for step in steps {

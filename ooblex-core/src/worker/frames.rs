@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::{CallError, Caller, Work, Worker, WorkerStats};
 use crate::buffer::BufferPool;
 use crate::clock::Clock;
-use crate::error::BoxError;
+use crate::error::{BoxError, panicked};
 use crate::frame::Frame;
 use crate::processor::{BatchHint, FailurePolicy, FrameProcessor, ProcessContext, ProcessError, Verdict};
 
@@ -80,7 +80,7 @@ impl FrameProcessor for Handle {
                 (job, result)
             }
             Err(CallError::Expired(job)) => (job, Ok(Verdict::Drop)),
-            Err(CallError::Ended(job, reason)) => {
+            Err(CallError::Ended(job, reason) | CallError::Unrun(job, reason)) => {
                 (job, Err(ProcessError::Fatal(format!("the shared processor: {reason}").into())))
             }
             Err(error) => return Err(ProcessError::Fatal(error.to_string().into())),
@@ -120,7 +120,7 @@ impl<P: FrameProcessor> Work<Job> for Shared<P> {
                 Ok(())
             }
             Ok(results) => Err(format!("gave {} results for {count} frames", results.len())),
-            Err(panic) => Err(format!("panicked: {}", super::panic_text(&*panic))),
+            Err(panic) => Err(panicked(&*panic)),
         }
     }
 

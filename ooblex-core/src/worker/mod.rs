@@ -9,14 +9,14 @@ mod frames;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use self::frames::{FrameWorker, Handle};
 use crate::clock::Clock;
-use crate::error::BoxError;
+use crate::error::{BoxError, panicked};
 use crate::processor::BatchHint;
-use crate::queue::{QueuePolicy, QueueReceiver, QueueSender, Sent, queue};
+use crate::queue::{QueuePolicy, QueueReceiver, QueueSender, Sent, TimedOut, queue};
 use crate::stats::Counter;
 
 /// More callers than this waiting at once means the limit on streams is not set.
@@ -34,6 +34,14 @@ pub trait Work<T>: 'static {
     fn hint(&self) -> BatchHint {
         BatchHint::default()
     }
+
+    /// After how long without items to [`rest`](Self::rest); `None` never does.
+    fn rest_after(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Gives back what is kept for speed alone. Called once in each pause.
+    fn rest(&mut self) {}
 }
 
 /// Handle of a thread that owns a [`Work`]. When the last of these and of its [`Caller`]s is gone, the thread ends.
@@ -48,15 +56,35 @@ impl<T> Clone for Worker<T> {
     }
 }
 
-#[derive(Default)]
 struct Shared {
     stats: WorkerStats,
     failure: Mutex<Option<String>>,
+    progress: Mutex<Progress>,
+}
+
+/// When the thread began or ended its last batch.
+struct Progress {
+    busy: bool,
+    since: Instant,
 }
 
 impl Shared {
     fn failure(&self) -> Option<String> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.failure).clone()
+    }
+
+    fn fail(&self, reason: &str) {
+        lock(&self.failure).get_or_insert_with(|| reason.to_owned());
+    }
+
+    fn set_busy(&self, busy: bool) {
+        *lock(&self.progress) = Progress { busy, since: Instant::now() };
+    }
+
+    /// How long the thread has been at one batch, or an item sent at `sent` has waited for it to begin one.
+    fn stuck_for(&self, sent: Instant) -> Duration {
+        let progress = lock(&self.progress);
+        if progress.busy { progress.since.elapsed() } else { progress.since.max(sent).elapsed() }
     }
 }
 
@@ -82,6 +110,7 @@ enum Done<T> {
     Ran(T),
     Expired(T),
     Ended(T, String),
+    Unrun(T, String),
 }
 
 /// Why an item was not worked on.
@@ -91,10 +120,14 @@ pub enum CallError<T> {
     /// Its deadline passed before its turn came.
     #[error("its deadline passed before its turn came")]
     Expired(T),
-    /// The thread has given up or ended.
+    /// The thread gave up while working on it.
     #[error("{1}")]
     Ended(T, String),
-    /// No answer came within the caller's patience. The thread still has the item, and is probably stuck: replace it.
+    /// The thread gave up or was told to end before its turn came.
+    #[error("{1}")]
+    Unrun(T, String),
+    /// The thread has been at one batch for longer than the caller's patience. It still has the item, and is probably
+    /// stuck: [`end`](Worker::end) and replace it.
     #[error("no answer within {0:?}")]
     Hung(Duration),
 }
@@ -109,9 +142,27 @@ impl<T: Send + 'static> Worker<T> {
         W: Work<T>,
         F: FnOnce() -> Result<W, BoxError> + Send + 'static,
     {
+        Self::spawn_within(name, clock, None, build)
+    }
+
+    /// Like [`spawn`](Self::spawn), but waits for `build` no longer than `patience`; what it gives later is dropped.
+    ///
+    /// # Errors
+    /// As [`spawn`](Self::spawn), and that it took too long.
+    pub fn spawn_within<W, F>(
+        name: &str,
+        clock: Clock,
+        patience: Option<Duration>,
+        build: F,
+    ) -> Result<Self, BoxError>
+    where
+        W: Work<T>,
+        F: FnOnce() -> Result<W, BoxError> + Send + 'static,
+    {
         let (jobs, waiting) = queue(QueuePolicy::Block(MAX_WAITING));
         let (ready, built) = mpsc::sync_channel(1);
-        let shared: Arc<Shared> = Arc::default();
+        let progress = Mutex::new(Progress { busy: false, since: Instant::now() });
+        let shared = Arc::new(Shared { stats: WorkerStats::default(), failure: Mutex::default(), progress });
         let own = shared.clone();
         std::thread::Builder::new().name(name.chars().take(15).collect()).spawn(move || match build() {
             Err(error) => drop(ready.send(Err(error))),
@@ -121,7 +172,16 @@ impl<T: Send + 'static> Worker<T> {
                 }
             }
         })?;
-        built.recv().map_err(|_| "building what the worker owns panicked")??;
+        let done = match patience {
+            Some(patience) => built.recv_timeout(patience),
+            None => built.recv().map_err(RecvTimeoutError::from),
+        };
+        done.map_err(|error| match (error, patience) {
+            (RecvTimeoutError::Timeout, Some(patience)) => {
+                format!("building what the worker owns took longer than {patience:?}")
+            }
+            _ => "building what the worker owns panicked".to_owned(),
+        })??;
         Ok(Self { jobs, shared })
     }
 
@@ -141,9 +201,16 @@ impl<T: Send + 'static> Worker<T> {
         &self.shared.stats
     }
 
-    /// Why the thread has given up, if it has.
+    /// Why the thread has given up or was told to end, if so.
     pub fn failure(&self) -> Option<String> {
         self.shared.failure()
+    }
+
+    /// Tells the thread to end after its present batch, whoever still holds a [`Caller`]. What waits and what comes
+    /// later goes back with `reason`, unless there is an earlier one.
+    pub fn end(&self, reason: &str) {
+        self.shared.fail(reason);
+        self.jobs.close();
     }
 }
 
@@ -155,8 +222,9 @@ pub struct Caller<T> {
 }
 
 impl<T: Send + 'static> Caller<T> {
-    /// Has `item` worked on and waits for it. Past `deadline` it comes back unrun; without an answer within `patience`
-    /// the wait is given up (`None` waits for ever).
+    /// Has `item` worked on and waits for it. Past `deadline` it comes back unrun. The wait is given up when the thread
+    /// has been at one batch for longer than `patience`, this item's or one before it (`None` waits for ever): a long
+    /// queue is not a hang.
     ///
     /// # Errors
     /// [`CallError`]. The item itself may carry an error of its own.
@@ -171,21 +239,35 @@ impl<T: Send + 'static> Caller<T> {
             Sent::Queued => {}
             Sent::Closed(job) | Sent::Displaced(job) | Sent::Rejected(job) => {
                 let reason = self.worker.failure().unwrap_or_else(|| "the worker has ended".into());
-                return Err(CallError::Ended(job.item, reason));
+                return Err(CallError::Unrun(job.item, reason));
             }
         }
-        let done = match patience {
-            Some(patience) => self.done.recv_timeout(patience).map_err(|e| (e, patience)),
-            None => self.done.recv().map_err(|_| (RecvTimeoutError::Disconnected, Duration::ZERO)),
-        };
-        match done {
-            Ok(Done::Ran(item)) => Ok(item),
-            Ok(Done::Expired(item)) => Err(CallError::Expired(item)),
-            Ok(Done::Ended(item, reason)) => Err(CallError::Ended(item, reason)),
-            Err((_, patience)) => {
+        match self.wait(patience) {
+            Some(Done::Ran(item)) => Ok(item),
+            Some(Done::Expired(item)) => Err(CallError::Expired(item)),
+            Some(Done::Ended(item, reason)) => Err(CallError::Ended(item, reason)),
+            Some(Done::Unrun(item, reason)) => Err(CallError::Unrun(item, reason)),
+            None => {
                 // An answer that comes later must not be taken for that of the next item.
                 (self.reply, self.done) = mpsc::sync_channel(1);
-                Err(CallError::Hung(patience))
+                Err(CallError::Hung(patience.unwrap_or_default()))
+            }
+        }
+    }
+
+    /// The answer; `None` when patience ran out.
+    fn wait(&self, patience: Option<Duration>) -> Option<Done<T>> {
+        // Invariant: `reply` is kept, so the channel never disconnects.
+        let Some(patience) = patience else { return self.done.recv().ok() };
+        let sent = Instant::now();
+        let mut left = patience;
+        loop {
+            match self.done.recv_timeout(left) {
+                Ok(done) => return Some(done),
+                Err(_) => left = patience.saturating_sub(self.worker.shared.stuck_for(sent)),
+            }
+            if left.is_zero() {
+                return None;
             }
         }
     }
@@ -196,10 +278,14 @@ impl<T: Send + 'static> Caller<T> {
     }
 }
 
-fn run<T, W: Work<T>>(mut work: W, mut waiting: QueueReceiver<Job<T>>, shared: &Shared, clock: &Clock) {
+fn run<T, W: Work<T>>(mut work: W, waiting: QueueReceiver<Job<T>>, shared: &Shared, clock: &Clock) {
     let hint = work.hint();
     let max_items = hint.max_frames.max(1);
-    while let Some(first) = waiting.recv_blocking() {
+    while let Some(first) = next(&mut work, &waiting) {
+        if let Some(reason) = shared.failure() {
+            refuse(std::iter::once(first).chain(waiting.close()), &reason);
+            return;
+        }
         let mut jobs = Vec::with_capacity(max_items);
         jobs.push(first);
         let until = Instant::now() + hint.max_wait;
@@ -225,36 +311,49 @@ fn run<T, W: Work<T>>(mut work: W, mut waiting: QueueReceiver<Job<T>>, shared: &
         shared.stats.batches.increment();
         shared.stats.items.add(jobs.len() as u64);
         let (mut items, replies): (Vec<_>, Vec<_>) = jobs.into_iter().map(|j| (j.item, j.reply)).unzip();
+        shared.set_busy(true);
         let failed = catch_unwind(AssertUnwindSafe(|| work.run(&mut items)))
-            .unwrap_or_else(|panic| Err(format!("panicked: {}", panic_text(&*panic))));
+            .unwrap_or_else(|panic| Err(panicked(&*panic)));
+        shared.set_busy(false);
         let done = |item| match &failed {
             Ok(()) => Done::Ran(item),
             Err(reason) => Done::Ended(item, reason.clone()),
         };
         if let Err(reason) = &failed {
             tracing::error!(%reason, "what a worker owned was discarded");
-            *shared.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.clone());
+            shared.fail(reason);
         }
         for (item, reply) in items.into_iter().zip(replies) {
             // A caller that has gone meanwhile no longer waits.
             drop(reply.send(done(item)));
         }
         if let Err(reason) = failed {
-            for job in waiting.close() {
-                drop(job.reply.send(Done::Ended(job.item, reason.clone())));
-            }
+            refuse(waiting.close(), &reason);
             return;
         }
     }
 }
 
-/// What a panic said.
-pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
-        (Some(text), _) => (*text).to_owned(),
-        (_, Some(text)) => text.clone(),
-        _ => "no message".into(),
+/// The next item, however long it takes to come.
+fn next<T, W: Work<T>>(work: &mut W, waiting: &QueueReceiver<Job<T>>) -> Option<Job<T>> {
+    if let Some(after) = work.rest_after() {
+        match waiting.recv_timeout(after) {
+            Ok(next) => return next,
+            Err(TimedOut) => work.rest(),
+        }
     }
+    waiting.recv_blocking()
+}
+
+/// Gives back what waits.
+fn refuse<T>(jobs: impl IntoIterator<Item = Job<T>>, reason: &str) {
+    for job in jobs {
+        drop(job.reply.send(Done::Unrun(job.item, reason.to_owned())));
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -295,6 +394,109 @@ mod tests {
     }
 
     #[test]
+    fn a_pause_is_for_rest_once() {
+        struct Sleeper(mpsc::Sender<()>);
+        impl Work<u32> for Sleeper {
+            fn run(&mut self, _: &mut [u32]) -> Result<(), String> {
+                Ok(())
+            }
+            fn rest_after(&self) -> Option<Duration> {
+                Some(Duration::from_millis(5))
+            }
+            fn rest(&mut self) {
+                self.0.send(()).expect("the test listens");
+            }
+        }
+        let (resting, rested) = mpsc::channel();
+        let worker = Worker::spawn("sleeper", Clock::system(), move || Ok(Sleeper(resting))).expect("starts");
+        for pause in 0..3 {
+            rested.recv().expect("rests");
+            assert!(rested.recv_timeout(Duration::from_millis(30)).is_err(), "twice in pause {pause}");
+            worker.caller().call(1, None, None).expect("runs");
+        }
+    }
+
+    #[test]
+    fn a_long_queue_is_no_hang() {
+        struct Slow;
+        impl Work<u32> for Slow {
+            fn run(&mut self, _: &mut [u32]) -> Result<(), String> {
+                std::thread::sleep(Duration::from_millis(50));
+                Ok(())
+            }
+        }
+        let worker = Worker::spawn("slow", Clock::system(), || Ok(Slow)).expect("starts");
+        // The last of ten waits for half a second, which is longer than each is patient.
+        let call =
+            |n| worker.caller().call(n, None, Some(Duration::from_millis(400))).expect("its turn comes");
+        std::thread::scope(|scope| (0..10).for_each(|n| drop(scope.spawn(move || call(n)))));
+        assert_eq!(worker.stats().items.get(), 10);
+    }
+
+    #[test]
+    fn whoever_waits_behind_a_stuck_item_gives_up_with_it_and_is_not_run_later() {
+        let (worker, go) = doubler();
+        let patience = Some(Duration::from_millis(50));
+        std::thread::scope(|scope| {
+            let stuck = scope.spawn(|| worker.caller().call(13, None, patience).err());
+            while worker.stats().batches.get() == 0 {
+                std::thread::yield_now();
+            }
+            let behind = scope.spawn(|| worker.caller().call(4, None, patience).err());
+            for thread in [stuck, behind] {
+                assert!(matches!(thread.join().expect("no panic"), Some(CallError::Hung(_))));
+            }
+        });
+        worker.end("stuck");
+        go.send(()).expect("waits");
+        assert!(matches!(worker.caller().call(4, None, None), Err(CallError::Unrun(4, r)) if r == "stuck"));
+        // Once the thread has gone, so has what it owned.
+        while go.send(()).is_ok() {
+            std::thread::yield_now();
+        }
+        assert_eq!(worker.stats().items.get(), 1, "the stuck one alone");
+    }
+
+    #[test]
+    fn a_build_that_hangs_is_given_up() {
+        let (go, wait) = mpsc::channel::<()>();
+        let build = move || {
+            let _ = wait.recv();
+            Ok(Doubler(mpsc::channel().1))
+        };
+        let patience = Some(Duration::from_millis(5));
+        let error = Worker::<u32>::spawn_within("slow", Clock::system(), patience, build).err();
+        assert_eq!(
+            error.expect("given up").to_string(),
+            "building what the worker owns took longer than 5ms"
+        );
+        drop(go);
+    }
+
+    #[test]
+    fn whoever_waits_behind_a_failure_gets_its_item_back_unrun() {
+        let (worker, go) = doubler();
+        std::thread::scope(|scope| {
+            let first = scope.spawn(|| worker.caller().call(13, None, None).is_ok());
+            while worker.stats().batches.get() == 0 {
+                std::thread::yield_now();
+            }
+            let failing = scope.spawn(|| worker.caller().call(66, None, None).err());
+            while worker.waiting() < 1 {
+                std::thread::yield_now();
+            }
+            let behind = scope.spawn(|| worker.caller().call(4, None, None).err());
+            while worker.waiting() < 2 {
+                std::thread::yield_now();
+            }
+            go.send(()).expect("waits");
+            assert!(first.join().expect("no panic"));
+            assert!(matches!(failing.join().expect("no panic"), Some(CallError::Ended(66, _))));
+            assert!(matches!(behind.join().expect("no panic"), Some(CallError::Unrun(4, _))));
+        });
+    }
+
+    #[test]
     fn whoever_gives_up_says_why_and_returns_the_item() {
         for (item, reason) in [(66, "panicked: asked to"), (99, "worn out")] {
             let (worker, _go) = doubler();
@@ -303,7 +505,7 @@ mod tests {
                 matches!(caller.call(item, None, None), Err(CallError::Ended(i, r)) if i == item && r == reason)
             );
             assert_eq!(worker.failure().as_deref(), Some(reason));
-            assert!(matches!(caller.call(1, None, None), Err(CallError::Ended(1, r)) if r == reason));
+            assert!(matches!(caller.call(1, None, None), Err(CallError::Unrun(1, r)) if r == reason));
         }
     }
 }

@@ -214,7 +214,7 @@ impl FileSource {
     }
 
     fn take_waiting(&mut self) -> Option<Event> {
-        self.ahead.take().or_else(|| self.events.as_mut().and_then(QueueReceiver::try_recv))
+        self.ahead.take().or_else(|| self.events.as_ref().and_then(QueueReceiver::try_recv))
     }
 
     /// When a media time is shown; the first call makes it now.

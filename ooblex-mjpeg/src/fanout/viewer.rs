@@ -85,7 +85,7 @@ impl Mailbox {
     /// The next part; `None` at the end.
     pub(crate) fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Option<Arc<Part>>> {
         let mut slot = self.lock();
-        match slot.part.take() {
+        match slot.part.take().filter(|part| part.may_be_shown()) {
             Some(part) => Poll::Ready(Some(part)),
             None if slot.closed => Poll::Ready(None),
             None => {
@@ -257,7 +257,7 @@ impl Viewer {
         loop {
             let part = match &self.current {
                 Some(part) => part,
-                None => match self.next.take() {
+                None => match self.next.take().filter(|next| next.may_be_shown()) {
                     Some(next) => {
                         self.progressed = now;
                         self.written = 0;

@@ -68,19 +68,22 @@ async fn every_path_and_connection_gives_the_same_bytes() {
     let mut plain = Viewer::open(site.plain, "/streams/cam/stream.mjpg").await;
     assert!(plain.head.to_ascii_lowercase().contains("transfer-encoding: chunked"), "{}", plain.head);
     site.until("all four", || site.mjpeg.viewers(&id("cam")) == 4).await;
+    let mut chunked = Vec::new();
     for n in 1..=5 {
         let picture = if n % 2 == 0 { encoded(jpeg(n)) } else { pixels(n) };
         push(&stream, picture);
         site.until("the parts", || site.mjpeg.counters().parts_sent.get() == 4 * n).await;
+        // A part in a mailbox is skipped if the next one comes before it was taken.
+        while chunked.windows(9).filter(|w| w == b"--frame\r\n").count() as u64 <= n {
+            plain.stream.read_buf(&mut chunked).await.unwrap();
+        }
     }
-    // A part in a mailbox is sent when it is taken: give the last one that chance before the end.
-    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     site.hub.end(&id("cam"));
     let mut bodies = Vec::new();
     for viewer in &mut viewers {
         bodies.push(viewer.rest().await);
     }
-    let chunked = plain.rest().await;
+    chunked.extend(plain.rest().await);
     bodies.push(dechunked(&chunked));
     assert!(bodies[0].starts_with(b"--frame\r\nContent-Type: image/jpeg\r\n"));
     assert!(bodies[0].ends_with(b"\r\n--frame\r\n--frame--\r\n"));

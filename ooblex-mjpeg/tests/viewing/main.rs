@@ -5,4 +5,5 @@ mod bytes_on_the_wire;
 mod common;
 mod isolation;
 mod lifecycle;
+mod privacy;
 mod snapshots;

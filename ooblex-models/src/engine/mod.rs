@@ -6,16 +6,35 @@
 //! | `rten` | `rten` | ONNX | pure Rust, always there; CPU |
 //! | `candle` | `candle` | safetensors with a list of nodes | pure Rust; CPU, CUDA |
 //! | `torch` | `torch` | TorchScript | libtorch; CPU, CUDA |
+// What engines share, in a build without any, or without one that knows accelerators.
+#![cfg_attr(not(any(feature = "onnx", feature = "candle", feature = "torch")), allow(dead_code))]
 
+#[cfg(feature = "candle")]
+mod candle;
+mod choice;
 mod device;
+mod error;
+#[cfg(any(feature = "candle", feature = "torch"))]
+mod graph_file;
+#[cfg(any(feature = "onnx", feature = "rten"))]
+mod onnx_file;
+#[cfg(feature = "onnx")]
+mod ort;
 #[cfg(feature = "rten")]
 mod rten;
+#[cfg(feature = "torch")]
+mod torch;
+mod weights;
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 
+pub use self::choice::{Choice, EngineReport, PassedOver, choose, open};
 pub use self::device::{Accelerator, DeviceKind, GpuOptions, UseGpu};
+pub use self::error::EngineError;
+#[cfg(feature = "onnx")]
+pub use self::ort::{OnnxRuntime, find_onnxruntime};
+pub use self::weights::{FileData, Format, Weights};
 use crate::tensor::{Tensor, TensorSpec};
 
 /// Which library runs models.
@@ -70,45 +89,6 @@ impl FromStr for EngineKind {
     }
 }
 
-/// How weights are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum Format {
-    /// ONNX, one file.
-    Onnx,
-    /// safetensors, and a list of nodes in JSON beside it.
-    Safetensors,
-    /// A TorchScript archive.
-    TorchScript,
-}
-
-/// Weights in memory.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Weights {
-    /// Published name of the model, for messages.
-    pub name: Arc<str>,
-    /// How they are stored.
-    pub format: Format,
-    /// The file.
-    pub data: Arc<[u8]>,
-    /// The nodes, for [`Format::Safetensors`].
-    pub graph: Option<Arc<[u8]>>,
-}
-
-impl Weights {
-    /// Weights of the model `name`.
-    pub fn new(name: impl Into<Arc<str>>, format: Format, data: impl Into<Arc<[u8]>>) -> Self {
-        Self { name: name.into(), format, data: data.into(), graph: None }
-    }
-
-    /// Adds the nodes.
-    pub fn with_graph(mut self, graph: impl Into<Arc<[u8]>>) -> Self {
-        self.graph = Some(graph.into());
-        self
-    }
-}
-
 /// How a model is to be loaded.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -128,56 +108,6 @@ impl Default for LoadOptions {
     fn default() -> Self {
         Self { use_gpu: UseGpu::Auto, gpu: GpuOptions::default(), threads: 1, max_batch: 16 }
     }
-}
-
-/// Why an engine could not do what it was asked to.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum EngineError {
-    /// The engine is not in this build or its library was not found.
-    #[error("engine {kind} is not available: {reason}")]
-    Unavailable {
-        /// The engine.
-        kind: EngineKind,
-        /// What is missing and how to get it.
-        reason: String,
-    },
-    /// The weights could not be loaded.
-    #[error("model {model} could not be loaded by {kind}: {reason}")]
-    Load {
-        /// The engine.
-        kind: EngineKind,
-        /// The model.
-        model: String,
-        /// Why.
-        reason: String,
-    },
-    /// An accelerator was required and did not run.
-    #[error("an accelerator is required, but {reason}")]
-    NoAccelerator {
-        /// Why.
-        reason: String,
-    },
-    /// An input does not fit the model.
-    #[error("input {expected} was given {given}")]
-    Input {
-        /// What the model takes.
-        expected: String,
-        /// What it was given.
-        given: String,
-    },
-    /// Memory ran out, on the device or on the host.
-    #[error("out of memory: {reason}")]
-    OutOfMemory {
-        /// What the library said.
-        reason: String,
-    },
-    /// Running failed.
-    #[error("running the model failed: {reason}")]
-    Run {
-        /// What the library said.
-        reason: String,
-    },
 }
 
 /// A library that runs models.
@@ -226,10 +156,22 @@ pub trait Session: Send + 'static {
 
     /// Memory that it holds, in bytes, as far as it is known: weights, and buffers for inputs and outputs.
     fn memory_bytes(&self) -> u64;
+
+    /// Gives back memory that is kept for speed alone; for a model that has not been run for a while. Takes as long as a
+    /// run, and so does the next one.
+    ///
+    /// # Errors
+    /// [`EngineError`] as [`run`](Self::run). The session can be used again.
+    fn rest(&mut self) -> Result<(), EngineError> {
+        Ok(())
+    }
 }
 
+/// Most numbers of a tensor, 1 GiB of floats: what a file claims beyond that is a mistake or an attack.
+const MAX_ELEMENTS: usize = 1 << 28;
+
 /// Checks inputs against what a model takes.
-#[cfg(feature = "rten")]
+#[cfg(any(feature = "onnx", feature = "rten", feature = "candle", feature = "torch"))]
 fn check_inputs(specs: &[TensorSpec], inputs: &[Tensor]) -> Result<(), EngineError> {
     let wrong = |expected: String, given: String| Err(EngineError::Input { expected, given });
     if specs.len() != inputs.len() {
@@ -243,18 +185,24 @@ fn check_inputs(specs: &[TensorSpec], inputs: &[Tensor]) -> Result<(), EngineErr
     Ok(())
 }
 
-/// The engine of that kind, if this build has it.
-///
-/// # Errors
-/// [`EngineError::Unavailable`] with the feature to enable.
-pub fn open(kind: EngineKind) -> Result<Arc<dyn Engine>, EngineError> {
-    match kind {
-        #[cfg(feature = "rten")]
-        EngineKind::Rten => Ok(Arc::new(self::rten::Rten::new())),
-        #[allow(unreachable_patterns)]
-        kind => Err(EngineError::Unavailable {
-            kind,
-            reason: format!("this build lacks it; enable the feature `{kind}` of ooblex-models"),
-        }),
+/// Checks what a model says about its inputs or outputs before anybody makes room for them.
+#[cfg(any(feature = "onnx", feature = "rten", feature = "candle", feature = "torch"))]
+fn check_sizes(specs: &[TensorSpec]) -> Result<(), String> {
+    let too_large = |spec: &&TensorSpec| {
+        let sides = spec.shape.iter().flatten();
+        sides.copied().try_fold(1usize, usize::checked_mul).is_none_or(|all| all > MAX_ELEMENTS)
+    };
+    match specs.iter().find(too_large) {
+        Some(spec) => Err(format!("{spec} has more than {MAX_ELEMENTS} numbers")),
+        None => Ok(()),
     }
+}
+
+/// Inputs for a first run of a model that nothing more is known about: one item of zeros, and 64 wherever it leaves the
+/// size open, which multiples of up to 64 and kernels of up to 64 pixels are content with.
+#[cfg(any(feature = "onnx-cuda", feature = "candle-cuda", feature = "torch", all(test, feature = "onnx")))]
+fn probe_inputs(specs: &[TensorSpec]) -> Vec<Tensor> {
+    let side = |(index, side): (usize, &Option<usize>)| side.unwrap_or(if index == 0 { 1 } else { 64 });
+    let shape = |spec: &TensorSpec| spec.shape.iter().enumerate().map(side).collect::<Vec<_>>();
+    specs.iter().map(|spec| Tensor::zeros(spec.dtype, &shape(spec))).collect()
 }

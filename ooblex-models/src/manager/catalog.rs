@@ -46,10 +46,13 @@ macro_rules! safetensors {
     };
 }
 
-/// A TorchScript file.
+/// A TorchScript file, and the nodes, of which inputs and outputs are needed.
 macro_rules! torch {
-    ($name:literal, $bytes:literal, $sha256:literal) => {
-        ModelFile::named(Format::TorchScript, concat!($name, ".pt")).checked($bytes, $sha256)
+    ($name:literal, $bytes:literal, $sha256:literal, $graph_bytes:literal, $graph_sha256:literal) => {
+        ModelFile::named(Format::TorchScript, concat!($name, ".pt")).checked($bytes, $sha256).with(
+            ModelFile::named(Format::TorchScript, concat!($name, ".graph.json"))
+                .checked($graph_bytes, $graph_sha256),
+        )
     };
 }
 
@@ -74,7 +77,9 @@ pub(super) fn cards() -> Vec<ModelCard> {
             .file(torch!(
                 "blazeface_short_128",
                 425_697,
-                "647a4131b327fae1a10dea2d7fdaac01d8ddeccd5f159096f7473d749ddd9077"
+                "647a4131b327fae1a10dea2d7fdaac01d8ddeccd5f159096f7473d749ddd9077",
+                12_969,
+                "ca778b1cc0d028658a897f36f9e39ce0c0f4e2d337bbd5e2c070a12526bf1811"
             )),
         ModelCard::new(SELFIE_LANDSCAPE, "person mask for wide pictures")
             .licence("Apache-2.0")
@@ -94,7 +99,9 @@ pub(super) fn cards() -> Vec<ModelCard> {
             .file(torch!(
                 "selfie_landscape_144x256",
                 460_408,
-                "d94413d23519babeaaee78fe3e07bbae595374f7b2ba215b9f103cf12e1ae2f4"
+                "d94413d23519babeaaee78fe3e07bbae595374f7b2ba215b9f103cf12e1ae2f4",
+                19_880,
+                "923168210652b2d6168d2be782362ca6af43027fd242d67169bc737fab0059ae"
             )),
         ModelCard::new(SELFIE_GENERAL, "person mask for square and tall pictures")
             .licence("Apache-2.0")
@@ -114,7 +121,9 @@ pub(super) fn cards() -> Vec<ModelCard> {
             .file(torch!(
                 "selfie_general_256",
                 459_016,
-                "76f45f9e63b1a65b7af6e3f0b957782fad7c7207cadb395c49af4c2296dc1827"
+                "76f45f9e63b1a65b7af6e3f0b957782fad7c7207cadb395c49af4c2296dc1827",
+                19_874,
+                "15ddb8499a0f0b9f70ba0b76213756e8e669a0b89eec85babcb40b03ff97ca14"
             )),
         ModelCard::new(STYLE, "26 styles, blended by weights")
             .licence("Apache-2.0")
@@ -136,7 +145,9 @@ pub(super) fn cards() -> Vec<ModelCard> {
             .file(torch!(
                 "style_multistyle26",
                 690_400,
-                "5617fb044860560904cc290c3df9c758a93802a8981faad868aeff56378bc5f1"
+                "5617fb044860560904cc290c3df9c758a93802a8981faad868aeff56378bc5f1",
+                34_991,
+                "c28e65da90000045d40d160bde85f5adab8875ba8c6fc885c5f5895927600c50"
             )),
         ModelCard::new(CENTERFACE, "face detection, small faces, five landmarks")
             .licence("MIT")

@@ -4,53 +4,59 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
 use super::card::{ModelCard, ModelFile};
-use crate::engine::{Format, Weights};
+use crate::engine::{FileData, Format, Weights};
 
 /// A model file larger than this is not read.
-const LARGEST: u64 = 2 << 30;
+pub(super) const LARGEST: u64 = 2 << 30;
 /// The folder beside the program, and in the user's data folder.
 const FOLDER: &str = "models";
 /// The folder of the source tree.
 const IN_SOURCES: &str = "ooblex-models/weights";
 
-/// Why weights could not be read.
+/// Why weights could not be read. The messages hold no folders, so that anybody may see them; the fields do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FileError {
     /// No file of that name in any folder.
-    #[error("{name} was not found in {}", if searched.is_empty() { "any folder".into() } else { searched.join(", ") })]
+    #[error("{name} is in none of the {} folders for models", searched.len())]
     Missing {
         /// The file.
         name: String,
         /// The folders.
-        searched: Vec<String>,
+        searched: Vec<PathBuf>,
     },
     /// The file is not the published one.
-    #[error("{path} has the SHA-256 {found}, not {expected} as published; delete it and get it again")]
+    #[error(
+        "{} has the SHA-256 {found}, not {expected} as published; delete it and get it again",
+        file_name(path)
+    )]
     Changed {
         /// The file.
-        path: String,
+        path: PathBuf,
         /// What it has.
         found: String,
         /// What it should have.
         expected: String,
     },
     /// The file could not be read.
-    #[error("{path} could not be read: {reason}")]
+    #[error("{} could not be read: {reason}", file_name(path))]
     Read {
         /// The file.
-        path: String,
+        path: PathBuf,
         /// Why.
         reason: String,
     },
     /// The name is no file name.
-    #[error("{0:?} is not the name of a model file; use letters, digits and . _ -")]
+    #[error("{0:?} is not the name of a model file; use letters, digits and . _ -, with no dot in front")]
     Name(String),
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Folders in which weights are looked for, the first one first.
@@ -63,32 +69,32 @@ impl SearchPath {
         Self(folders.into_iter().collect())
     }
 
-    /// `first`, then where an installed program finds its models: `models` beside the program, `share/ooblex/models`
-    /// beside its folder, the user's data folder, and in a source tree the folder with the weights, whether the program
-    /// was started from its root or lies below it.
+    /// `first` and the user's data folder, whether they exist yet or not; then where an installed program finds its
+    /// models: `models` beside the program and `share/ooblex/models` beside its folder; and in a source tree the folder
+    /// with the weights, whether the program was started from its root or lies below it.
     pub fn standard(first: impl IntoIterator<Item = PathBuf>) -> Self {
-        let mut folders: Vec<PathBuf> = first.into_iter().collect();
+        let mut folders: Vec<PathBuf> = first.into_iter().chain(user_folder()).collect();
+        let kept = folders.len();
         let program = std::env::current_exe().ok().and_then(|exe| exe.canonicalize().ok());
         if let Some(home) = program.as_deref().and_then(Path::parent) {
             folders.push(home.join(FOLDER));
             folders.push(home.join("../share/ooblex").join(FOLDER));
         }
-        folders.extend(user_folder());
         // `cargo test` and `cargo run` say where the package is.
         let package = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
         let near = package.iter().flat_map(|p| [Some(p.as_path()), p.parent()]).flatten();
         let above = program.iter().flat_map(|exe| exe.ancestors().skip(1).take(5));
         folders.extend(near.chain(above).map(|folder| folder.join(IN_SOURCES)));
         folders.push(PathBuf::from(IN_SOURCES));
-        folders.retain(|folder| folder.is_dir());
         let mut seen = Vec::new();
-        folders.retain(|folder| {
+        for (index, folder) in folders.into_iter().enumerate() {
             let real = folder.canonicalize().unwrap_or_else(|_| folder.clone());
-            let new = !seen.contains(&real);
-            seen.push(real);
-            new
-        });
-        Self(folders)
+            let is_new = seen.iter().all(|(_, other)| *other != real);
+            if is_new && (index < kept || folder.is_dir()) {
+                seen.push((folder, real));
+            }
+        }
+        Self(seen.into_iter().map(|(folder, _)| folder).collect())
     }
 
     /// The folders.
@@ -103,10 +109,7 @@ impl SearchPath {
     pub fn find(&self, name: &str) -> Result<PathBuf, FileError> {
         check_name(name)?;
         let found = self.0.iter().map(|folder| folder.join(name)).find(|path| path.is_file());
-        found.ok_or_else(|| FileError::Missing {
-            name: name.to_owned(),
-            searched: self.0.iter().map(|folder| folder.display().to_string()).collect(),
-        })
+        found.ok_or_else(|| FileError::Missing { name: name.to_owned(), searched: self.0.clone() })
     }
 
     /// The weights of a model in `format`, read and checked.
@@ -122,16 +125,18 @@ impl SearchPath {
         }))
     }
 
-    fn read(&self, file: &ModelFile) -> Result<Arc<[u8]>, FileError> {
+    fn read(&self, file: &ModelFile) -> Result<FileData, FileError> {
         if let Some(content) = file.content {
             return Ok(content.into());
         }
-        let path = self.find(&file.name)?;
+        let path = match &file.folder {
+            Some(folder) => Self::new([folder.clone()]).find(&file.name)?,
+            None => self.find(&file.name)?,
+        };
         let data = read(&path)?;
         if let Some(expected) = file.sha256.as_deref() {
             let found = sha256(&data);
             if found != expected {
-                let path = path.display().to_string();
                 return Err(FileError::Changed { path, found, expected: expected.to_owned() });
             }
         }
@@ -148,7 +153,27 @@ pub fn user_folder() -> Option<PathBuf> {
 
 /// The SHA-256 of `data` in lowercase hexadecimal.
 pub fn sha256(data: &[u8]) -> String {
-    Sha256::digest(data).iter().fold(String::with_capacity(64), |mut text, byte| {
+    hex(&Sha256::digest(data))
+}
+
+/// The SHA-256 of a file in lowercase hexadecimal. Reads it in pieces.
+///
+/// # Errors
+/// [`FileError::Read`].
+pub fn sha256_of_file(path: &Path) -> Result<String, FileError> {
+    let failed = |e: std::io::Error| FileError::Read { path: path.to_owned(), reason: e.to_string() };
+    let (mut file, mut sum, mut buffer) =
+        (File::open(path).map_err(failed)?, Sha256::new(), vec![0; 64 << 10]);
+    loop {
+        match file.read(&mut buffer).map_err(failed)? {
+            0 => return Ok(hex(&sum.finalize())),
+            count => sum.update(&buffer[..count]),
+        }
+    }
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
         // Invariant: writing to a `String` cannot fail.
         let _ = write!(text, "{byte:02x}");
         text
@@ -166,7 +191,7 @@ pub(super) fn check_name(name: &str) -> Result<(), FileError> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, FileError> {
-    let failed = |reason: String| FileError::Read { path: path.display().to_string(), reason };
+    let failed = |reason: String| FileError::Read { path: path.to_owned(), reason };
     let file = File::open(path).map_err(|e| failed(e.to_string()))?;
     let mut data = Vec::new();
     file.take(LARGEST + 1).read_to_end(&mut data).map_err(|e| failed(e.to_string()))?;
@@ -186,6 +211,20 @@ mod tests {
             assert!(matches!(SearchPath::default().find(bad), Err(FileError::Name(_))), "{bad:?}");
         }
         assert!(matches!(SearchPath::default().find("x.onnx"), Err(FileError::Missing { .. })));
+    }
+
+    #[test]
+    fn folders_that_may_come_are_kept_and_none_is_searched_twice() {
+        let home = tempfile::tempdir().expect("a folder");
+        let (there, later) = (home.path().join("there"), home.path().join("later"));
+        std::fs::create_dir(&there).expect("a folder");
+        let path = SearchPath::standard([later.clone(), there.clone(), there.join("../there")]);
+        assert_eq!(path.folders()[..2], [later.clone(), there.clone()]);
+        let real = |folder: &PathBuf| folder.canonicalize().ok();
+        assert_eq!(path.folders().iter().filter(|f| real(f) == real(&there)).count(), 1);
+        std::fs::create_dir(&later).expect("a folder");
+        std::fs::write(later.join("x.onnx"), "weights").expect("writes");
+        assert_eq!(path.find("x.onnx"), Ok(later.join("x.onnx")));
     }
 
     #[test]

@@ -1,190 +1,110 @@
 //! Models: found, loaded once, shared by all streams, and put away again.
 
+mod batch;
 mod card;
 mod catalog;
+mod circuit;
+mod config;
+mod control;
+mod entry;
+mod error;
+#[cfg(feature = "fetch")]
+pub mod fetch;
 mod files;
+mod gone;
 mod handle;
+mod load;
+#[cfg(feature = "nvml")]
+mod nvml;
+mod room;
 mod runner;
+mod status;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
 
 pub use self::card::{ModelCard, ModelFile};
 pub use self::catalog::{
     BLAZEFACE, CENTERFACE, EMOTION, FACEMESH, MOVENET, NANODET, SELFIE_GENERAL, SELFIE_LANDSCAPE, STYLE,
 };
-pub use self::files::{FileError, SearchPath, sha256, user_folder};
+pub use self::config::ModelsConfig;
+use self::entry::Entry;
+pub use self::error::ModelError;
+pub use self::files::{FileError, SearchPath, sha256, sha256_of_file, user_folder};
 pub use self::handle::ModelHandle;
+pub use self::room::{Budget, DeviceMemory, DeviceUse, Memory};
 pub use self::runner::Loaded;
-use crate::engine::{self, Engine, EngineError, EngineKind, GpuOptions, LoadOptions, UseGpu};
-
-/// How models are run.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct ModelsConfig {
-    /// Which engine runs them; `None` takes the fastest that is there.
-    pub engine: Option<EngineKind>,
-    /// Whether an accelerator is to be used.
-    pub use_gpu: UseGpu,
-    /// What it may use.
-    pub gpu: GpuOptions,
-    /// Threads within one operation on the CPU.
-    pub threads: usize,
-    /// Where ONNX Runtime's library lies, if not where it is looked for.
-    pub onnxruntime: Option<PathBuf>,
-    /// Where weights are looked for.
-    pub path: SearchPath,
-    /// A run that takes longer than this is given up, and its model loaded anew.
-    pub hang_after: Duration,
-}
-
-impl Default for ModelsConfig {
-    fn default() -> Self {
-        Self {
-            engine: None,
-            use_gpu: UseGpu::Auto,
-            gpu: GpuOptions::default(),
-            threads: 1,
-            onnxruntime: None,
-            path: SearchPath::standard([]),
-            hang_after: Duration::from_secs(10),
-        }
-    }
-}
-
-/// Why a model cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ModelError {
-    /// No model has this name.
-    #[error("unknown model {name:?}; known: {}", known.join(", "))]
-    Unknown {
-        /// The name asked for.
-        name: String,
-        /// The names there are.
-        known: Vec<String>,
-    },
-    /// The model has no weights that the engine can load.
-    #[error("model {model} has no weights for the engine {engine}; it has them for: {}", has.join(", "))]
-    NoWeights {
-        /// The model.
-        model: String,
-        /// The engine.
-        engine: EngineKind,
-        /// Engines that it has weights for.
-        has: Vec<String>,
-    },
-    /// The weights could not be read.
-    #[error("model {model}: {source}")]
-    File {
-        /// The model.
-        model: String,
-        /// Why.
-        #[source]
-        source: FileError,
-    },
-    /// The engine could not load or run it.
-    #[error("model {model}: {source}")]
-    Engine {
-        /// The model.
-        model: String,
-        /// What it said.
-        #[source]
-        source: EngineError,
-    },
-    /// The model has no such input.
-    #[error("the model has {count} inputs, not one of number {index}")]
-    NoSuchInput {
-        /// The number asked for.
-        index: usize,
-        /// How many there are.
-        count: usize,
-    },
-    /// A frame's deadline passed before its turn came.
-    #[error("its deadline passed before the model had time for it")]
-    Expired,
-    /// The thread that owned the model is gone or stuck.
-    #[error("model {model} was given up: {reason}")]
-    Ended {
-        /// The model.
-        model: String,
-        /// Why.
-        reason: String,
-    },
-}
+pub use self::status::{FilePlace, FileStatus, ModelProblem, ModelState, ModelStatus};
+use crate::engine::{self, Choice, Engine, EngineError, EngineReport, UseGpu};
 
 /// The models of a program, by name. Cheap to clone; all clones share everything.
 ///
-/// A model is loaded when it is first needed, once for all streams, on a thread of its own.
+/// A model is loaded when it is first needed, once for all streams, on a thread of its own. What several streams ask of
+/// it at the same time is run as one batch where the model allows it. Models that nobody uses stay in memory until it
+/// gets tight. A thread that panics or hangs is given up, and the model loaded again, less and less often.
 #[derive(Clone)]
 pub struct Models(Arc<Inner>);
 
 struct Inner {
-    config: ModelsConfig,
-    engine: OnceLock<Result<Arc<dyn Engine>, EngineError>>,
-    entries: Mutex<BTreeMap<Arc<str>, Arc<Entry>>>,
+    /// Set by [`Models::configure`], or when it is first asked for.
+    config: OnceLock<ModelsConfig>,
+    engine: OnceLock<Result<Choice, EngineError>>,
+    device_memory: OnceLock<Option<Arc<dyn DeviceMemory>>>,
+    entries: Mutex<Entries>,
+    /// Bytes on the CPU that models which are being loaded will need.
+    reserved: Mutex<u64>,
+    uses: AtomicU64,
 }
 
-/// One model.
-pub(crate) struct Entry {
-    pub(crate) name: Arc<str>,
-    card: ModelCard,
-    handles: AtomicUsize,
-    state: Mutex<State>,
-    /// Held while loading, so that it is done once.
-    loading: Mutex<()>,
-}
-
-#[derive(Default)]
-struct State {
-    loaded: Option<Arc<Loaded>>,
-    failure: Option<ModelError>,
-    last_used: Option<Instant>,
-}
-
-impl Entry {
-    fn new(card: ModelCard) -> Arc<Self> {
-        Arc::new(Self {
-            name: card.name.as_ref().into(),
-            card,
-            handles: AtomicUsize::new(0),
-            state: Mutex::default(),
-            loading: Mutex::default(),
-        })
-    }
-
-    fn add_handle(&self) {
-        self.handles.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn remove_handle(&self) {
-        self.handles.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    fn used(&self, now: Instant) {
-        lock(&self.state).last_used = Some(now);
-    }
+struct Entries {
+    named: BTreeMap<Arc<str>, Arc<Entry>>,
+    /// Replaced by others of the same name while in use.
+    former: Vec<Arc<Entry>>,
 }
 
 impl Models {
-    /// The models that come with this crate.
+    /// The models that come with this crate, run as `config` says.
     pub fn new(config: ModelsConfig) -> Self {
-        let entries = catalog::cards().into_iter().map(Entry::new).map(|e| (e.name.clone(), e)).collect();
-        Self(Arc::new(Inner { config, engine: OnceLock::new(), entries: Mutex::new(entries) }))
+        let models = Self::default();
+        // Invariant: nobody else has it yet.
+        let _ = models.configure(config);
+        models
+    }
+
+    /// The same, run by an engine of the caller's own.
+    pub fn with_engine(config: ModelsConfig, engine: Arc<dyn Engine>) -> Self {
+        let models = Self::new(config);
+        // Invariant: nobody else has it yet.
+        let _ = models.0.engine.set(Ok(Choice::given(engine)));
+        models
+    }
+
+    /// Says how models are run, for those made by [`Models::default`]: before any is loaded or asked about.
+    ///
+    /// # Errors
+    /// [`ModelError::Configured`] if that has happened; nothing is changed then.
+    pub fn configure(&self, config: ModelsConfig) -> Result<(), ModelError> {
+        self.0.config.set(config).map_err(|_| ModelError::Configured)
     }
 
     /// Adds a model; one of the same name is replaced for handles made from now on.
     pub fn add(&self, card: ModelCard) {
         let entry = Entry::new(card);
-        lock(&self.0.entries).insert(entry.name.clone(), entry);
+        let mut entries = lock(&self.0.entries);
+        let replaced = entries.named.insert(entry.name.clone(), entry.clone());
+        entry.state().is_pinned = replaced.as_ref().is_some_and(|replaced| replaced.state().is_pinned);
+        entries.former.extend(replaced);
     }
 
-    /// How models are run.
+    /// How models are run. From now on that is fixed.
     pub fn config(&self) -> &ModelsConfig {
-        &self.0.config
+        self.0.config.get_or_init(ModelsConfig::default)
+    }
+
+    /// The names of the models.
+    pub fn names(&self) -> Vec<Arc<str>> {
+        lock(&self.0.entries).named.keys().cloned().collect()
     }
 
     /// What is known about a model.
@@ -208,87 +128,98 @@ impl Models {
     /// # Errors
     /// [`EngineError::Unavailable`].
     pub fn engine(&self) -> Result<Arc<dyn Engine>, EngineError> {
-        let find = || match self.0.config.engine {
-            Some(kind) => engine::open(kind),
-            None => {
-                let mut found = EngineKind::ALL.into_iter().map(engine::open);
-                let missing = || EngineError::Unavailable {
-                    kind: EngineKind::Rten,
-                    reason: "this build has no engine at all; enable the feature `rten` of ooblex-models"
-                        .into(),
-                };
-                found.find_map(Result::ok).ok_or_else(missing)
-            }
-        };
+        self.choice().map(|choice| choice.engine)
+    }
+
+    /// Which engine that is, and why.
+    ///
+    /// # Errors
+    /// [`EngineError::Unavailable`].
+    pub fn engine_report(&self) -> Result<EngineReport, EngineError> {
+        self.choice().map(|choice| choice.report)
+    }
+
+    fn choice(&self) -> Result<Choice, EngineError> {
+        let config = self.config();
+        let find = || engine::choose(config.engine, config.onnxruntime.as_deref());
         self.0.engine.get_or_init(find).clone()
     }
 
-    fn hang_after(&self) -> Option<Duration> {
-        Some(self.0.config.hang_after)
+    /// The engine, if it has been asked for.
+    fn opened_engine(&self) -> Option<&Arc<dyn Engine>> {
+        Some(&self.0.engine.get()?.as_ref().ok()?.engine)
+    }
+
+    /// Who tells how much memory the device has, if it is of interest and somebody does.
+    fn device_memory(&self) -> Option<&Arc<dyn DeviceMemory>> {
+        let config = self.config();
+        if config.use_gpu == UseGpu::Off {
+            return None;
+        }
+        let open = || config.device_memory.clone().or_else(|| standard_device_memory(config.gpu.device));
+        self.0.device_memory.get_or_init(open).as_ref()
+    }
+
+    /// Whether anything could have been loaded.
+    fn is_in_use(&self) -> bool {
+        self.0.config.get().is_some()
+    }
+
+    /// A number that rises with every use of a model.
+    fn next_use(&self) -> u64 {
+        self.0.uses.fetch_add(1, Ordering::Relaxed)
     }
 
     fn entry(&self, name: &str) -> Result<Arc<Entry>, ModelError> {
         let entries = lock(&self.0.entries);
-        entries.get(name).cloned().ok_or_else(|| ModelError::Unknown {
+        entries.named.get(name).cloned().ok_or_else(|| ModelError::Unknown {
             name: name.to_owned(),
-            known: entries.keys().map(ToString::to_string).collect(),
+            known: entries.named.keys().map(ToString::to_string).collect(),
         })
     }
 
-    /// The model in memory; loads it if need be.
-    fn loaded(&self, entry: &Arc<Entry>) -> Result<Arc<Loaded>, ModelError> {
-        let there = || lock(&entry.state).loaded.clone().filter(|loaded| loaded.failure().is_none());
-        if let Some(loaded) = there() {
-            return Ok(loaded);
-        }
-        let _one = lock(&entry.loading);
-        if let Some(loaded) = there() {
-            return Ok(loaded);
-        }
-        let loaded = self.load(&entry.card).map(Arc::new);
-        let mut state = lock(&entry.state);
-        state.last_used = Some(Instant::now());
-        state.failure = loaded.as_ref().err().cloned();
-        state.loaded = loaded.as_ref().ok().cloned();
-        loaded
+    /// The models that can be asked for.
+    fn named(&self) -> Vec<Arc<Entry>> {
+        lock(&self.0.entries).named.values().cloned().collect()
     }
 
-    fn load(&self, card: &ModelCard) -> Result<Loaded, ModelError> {
-        let model = || card.name.to_string();
-        let by_engine = |source| ModelError::Engine { model: model(), source };
-        let engine = self.engine().map_err(by_engine)?;
-        let config = &self.0.config;
-        let weights = config.path.weights(card, engine.kind().format());
-        let weights = weights.map_err(|source| ModelError::File { model: model(), source })?;
-        let weights = weights.ok_or_else(|| ModelError::NoWeights {
-            model: model(),
-            engine: engine.kind(),
-            has: EngineKind::ALL
-                .into_iter()
-                .filter(|kind| card.file_for(kind.format()).is_some())
-                .map(|kind| kind.to_string())
-                .collect(),
-        })?;
-        let mut options = LoadOptions::default();
-        (options.use_gpu, options.gpu, options.threads) = (config.use_gpu, config.gpu, config.threads);
-        let loaded = Loaded::new(&engine, weights, options, card.warm_up.clone()).map_err(by_engine)?;
-        tracing::info!(model = %card.name, engine = %engine.kind(), ran = %loaded.accelerator().ran, took_ms = loaded.took().as_millis() as u64, "model loaded");
-        Ok(loaded)
-    }
-
-    /// Forgets a model in memory whose thread is of no more use; the next one who needs it loads it again.
-    fn discard(&self, entry: &Entry, loaded: &Arc<Loaded>, reason: &str) {
-        let mut state = lock(&entry.state);
-        if state.loaded.as_ref().is_some_and(|l| Arc::ptr_eq(l, loaded)) {
-            tracing::error!(model = %entry.name, reason, "model discarded");
-            state.loaded = None;
-        }
+    /// Everything that may be in memory.
+    fn entries(&self) -> Vec<Arc<Entry>> {
+        let mut entries = lock(&self.0.entries);
+        entries.former.retain(|former| former.users() > 0);
+        entries.named.values().chain(&entries.former).cloned().collect()
     }
 }
 
 impl Default for Models {
+    /// The models that come with this crate; [`configure`](Models::configure) may still say how they are run.
     fn default() -> Self {
-        Self::new(ModelsConfig::default())
+        let named = catalog::cards().into_iter().map(Entry::new).map(|e| (e.name.clone(), e)).collect();
+        Self(Arc::new(Inner {
+            config: OnceLock::new(),
+            engine: OnceLock::new(),
+            device_memory: OnceLock::new(),
+            entries: Mutex::new(Entries { named, former: Vec::new() }),
+            reserved: Mutex::new(0),
+            uses: AtomicU64::new(0),
+        }))
+    }
+}
+
+impl std::fmt::Debug for Models {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Models").field(&self.names()).finish()
+    }
+}
+
+/// NVIDIA's library, if this build asks it and it is there.
+fn standard_device_memory(device: u32) -> Option<Arc<dyn DeviceMemory>> {
+    #[cfg(feature = "nvml")]
+    return nvml::open(device);
+    #[cfg(not(feature = "nvml"))]
+    {
+        let _ = device;
+        None
     }
 }
 

@@ -1,13 +1,20 @@
 //! Which effect each stream has, and changing it while frames pass.
 
+mod care;
+mod json;
+mod prepare;
+mod recover;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ooblex_core::hub::{Hub, Stream};
-use ooblex_core::pipeline::Effect;
-use ooblex_core::{BoxError, Options, Registry, StreamId, Value};
+use ooblex_core::{BoxError, Options, Registry, StreamId};
 use ooblex_models::{Chain, ChainError};
+
+use self::care::Tries;
+pub(crate) use self::json::{from_json, to_json};
 
 /// Parameters by effect name or alias.
 pub type Params = BTreeMap<String, Options>;
@@ -44,16 +51,16 @@ pub enum SwitchError {
 
 /// The effects of all streams. Cheap to clone.
 ///
-/// A switch builds and warms up a processor for every stream first, and only then changes any of them: a switch
-/// that fails changes nothing.
+/// A switch builds, warms up and rehearses a processor for every stream first, and only then changes any of them: a
+/// switch that fails changes nothing. Of switches that overlap the one that was asked for last wins on every stream,
+/// however long each takes.
 #[derive(Clone)]
 pub struct EffectControl(Arc<Inner>);
 
 struct Inner {
     registry: Registry,
     chosen: Mutex<Chosen>,
-    /// One switch at a time, so that the newest one wins on every stream.
-    switching: Mutex<()>,
+    tries: Mutex<BTreeMap<StreamId, Tries>>,
 }
 
 /// What was chosen for a stream that has not begun is kept this long: a publisher's connection may take half a minute.
@@ -77,17 +84,26 @@ struct OfStream {
     until: Option<Instant>,
 }
 
+impl Chosen {
+    fn of(&self, stream: &StreamId) -> &Arc<Selection> {
+        self.by_stream.get(stream).map_or(&self.everywhere, |of| &of.applied)
+    }
+}
+
 impl EffectControl {
-    /// Begins with `effect` for every stream.
+    /// Begins with `effect` for every stream. A chain that needs a model is only read: the model is loaded in the
+    /// background once a stream begins.
     ///
     /// # Errors
-    /// If the chain is wrong or cannot be built.
+    /// If the chain is wrong, or needs no model and cannot be built.
     pub fn new(registry: Registry, effect: &str) -> Result<Self, SwitchError> {
         let chain = Chain::parse(effect, &registry)?;
         let everywhere = Arc::new(Selection { chain, params: Params::new(), generation: 1 });
-        build(&registry, &everywhere)?;
+        if !prepare::needs_model(&registry, &everywhere) {
+            prepare::at_once(&registry, &everywhere)?;
+        }
         let chosen = Chosen { everywhere, by_stream: BTreeMap::new(), generation: 1 };
-        Ok(Self(Arc::new(Inner { registry, chosen: Mutex::new(chosen), switching: Mutex::default() })))
+        Ok(Self(Arc::new(Inner { registry, chosen: Mutex::new(chosen), tries: Mutex::default() })))
     }
 
     /// The kinds there are.
@@ -102,8 +118,7 @@ impl EffectControl {
 
     /// What a stream has.
     pub fn of(&self, stream: &StreamId) -> Arc<Selection> {
-        let chosen = self.chosen();
-        chosen.by_stream.get(stream).map_or_else(|| chosen.everywhere.clone(), |of| of.applied.clone())
+        self.chosen().of(stream).clone()
     }
 
     /// Number of the newest switch.
@@ -111,40 +126,30 @@ impl EffectControl {
         self.chosen().generation
     }
 
-    /// Builds what a new stream begins with.
-    ///
-    /// # Errors
-    /// If it cannot be built or made ready.
-    pub fn begin(&self, stream: &StreamId) -> Result<Effect, SwitchError> {
-        build(&self.0.registry, &self.of(stream))
-    }
-
-    /// Switches every live stream, and what later ones begin with. Blocks while processors are built and warmed
-    /// up: call it on a thread that may.
+    /// Switches every live stream, and what later ones begin with. Blocks while processors are built, warmed up and
+    /// rehearsed: call it on a thread that may.
     ///
     /// # Errors
     /// [`SwitchError`]; nothing was changed then.
     pub fn switch_all(&self, hub: &Hub, effect: &str, params: Params) -> Result<Arc<Selection>, SwitchError> {
-        let _one = lock(&self.0.switching);
         let selection = self.select(effect, params)?;
         let live: Vec<_> = hub.streams().into_iter().filter(|s| !s.pipeline().state().is_over()).collect();
         if live.is_empty() {
-            // A wrong parameter is an error at once, not when the first stream begins.
-            build(&self.0.registry, &selection)?;
+            // What is wrong is an error at once, not when the first stream begins.
+            prepare::ready(&self.0.registry, &selection)?;
         }
-        let mut ready = Vec::with_capacity(live.len());
-        for stream in live {
-            ready.push((stream, build(&self.0.registry, &selection)?));
+        for (stream, effect) in self.made_for_all(live, &selection)? {
+            stream.pipeline().swap().to(effect);
         }
         {
             let mut chosen = self.chosen();
-            chosen.everywhere = selection.clone();
-            chosen.by_stream.clear();
+            if chosen.everywhere.generation < selection.generation {
+                chosen.everywhere = selection.clone();
+            }
+            chosen.by_stream.retain(|_, of| of.applied.generation > selection.generation);
         }
-        for (stream, effect) in ready {
-            stream.pipeline().swap().to(effect);
-        }
-        self.catch_up(hub);
+        // Streams that began meanwhile.
+        self.attend(hub, hub.config().clock.now());
         tracing::debug!(effect = %selection.chain, generation = selection.generation, "effect switched");
         Ok(selection)
     }
@@ -156,11 +161,10 @@ impl EffectControl {
     /// [`SwitchError`]; nothing was changed then.
     pub fn switch(
         &self,
-        stream: &Stream,
+        stream: &Arc<Stream>,
         effect: &str,
         params: Params,
     ) -> Result<Arc<Selection>, SwitchError> {
-        let _one = lock(&self.0.switching);
         let selection = self.select(effect, params)?;
         self.apply(Some(stream), stream.id(), selection.clone(), None, None)?;
         tracing::debug!(stream = %stream.id(), effect = %selection.chain, generation = selection.generation, "effect switched");
@@ -183,7 +187,6 @@ impl EffectControl {
         if let Some(live) = live(hub, stream) {
             return self.switch(&live, effect, params);
         }
-        let _one = lock(&self.0.switching);
         let selection = self.select(effect, params)?;
         self.apply(None, stream, selection.clone(), None, Some(now + KEPT_FOR))?;
         Ok(selection)
@@ -201,7 +204,6 @@ impl EffectControl {
         enabled: bool,
         now: Instant,
     ) -> Result<Arc<Selection>, SwitchError> {
-        let _one = lock(&self.0.switching);
         let (before, suspended) = {
             let chosen = self.chosen();
             let of = chosen.by_stream.get(stream);
@@ -216,7 +218,7 @@ impl EffectControl {
         let selection = self.select(&effect, params)?;
         let live = live(hub, stream);
         let until = live.is_none().then(|| now + KEPT_FOR);
-        self.apply(live.as_deref(), stream, selection.clone(), keep, until)?;
+        self.apply(live.as_ref(), stream, selection.clone(), keep, until)?;
         Ok(selection)
     }
 
@@ -236,45 +238,30 @@ impl EffectControl {
             of.until = of.until.filter(|_| !listed);
             listed || of.until.is_some_and(|until| until > now)
         });
+        lock(&self.0.tries).retain(|stream, _| hub.get(stream).is_some());
     }
 
-    /// Switches streams that have an older effect than was chosen for them: a stream that begins while a switch is
-    /// going on may have been built with the effect from before. Called now and then by the owner.
-    pub fn reconcile(&self, hub: &Hub) {
-        let _one = lock(&self.0.switching);
-        self.catch_up(hub);
-    }
-
-    /// Whether [`reconcile`](Self::reconcile) has anything to do.
-    pub fn is_behind(&self, hub: &Hub) -> bool {
-        hub.streams().iter().any(|stream| self.lags(stream))
-    }
-
-    fn lags(&self, stream: &Stream) -> bool {
-        let active = stream.pipeline().swap().active().generation;
-        active < self.of(stream.id()).generation && !stream.pipeline().state().is_over()
-    }
-
-    fn catch_up(&self, hub: &Hub) {
-        for stream in hub.streams().into_iter().filter(|stream| self.lags(stream)) {
-            match build(&self.0.registry, &self.of(stream.id())) {
-                Ok(effect) => stream.pipeline().swap().to(effect),
-                Err(error) => tracing::warn!(stream = %stream.id(), %error, "a new stream keeps its effect"),
-            }
-        }
-    }
-
-    /// Builds what was selected for a stream, notes it, and has a live stream change to it.
+    /// Has a live stream change to what was selected for it, or checks it for one that has not begun, and notes it.
     fn apply(
         &self,
-        live: Option<&Stream>,
+        live: Option<&Arc<Stream>>,
         stream: &StreamId,
         selection: Arc<Selection>,
         suspended: Option<Arc<Selection>>,
         until: Option<Instant>,
     ) -> Result<(), SwitchError> {
-        let effect = build(&self.0.registry, &selection)?;
+        match live {
+            None => prepare::check(&self.0.registry, &selection)?,
+            Some(live) => {
+                for (stream, effect) in self.made_for_all(vec![live.clone()], &selection)? {
+                    stream.pipeline().swap().to(effect);
+                }
+            }
+        }
         let mut chosen = self.chosen();
+        if chosen.of(stream).generation > selection.generation {
+            return Ok(());
+        }
         let absent = chosen.by_stream.iter().filter_map(|(id, of)| Some((of.until?, id)));
         if until.is_some() && absent.clone().count() >= MOST_ABSENT {
             let oldest = absent.min().map(|(_, id)| id.clone());
@@ -282,10 +269,6 @@ impl EffectControl {
         }
         let of = OfStream { applied: selection, suspended, until };
         chosen.by_stream.insert(stream.clone(), of);
-        drop(chosen);
-        if let Some(live) = live {
-            live.pipeline().swap().to(effect);
-        }
         Ok(())
     }
 
@@ -309,37 +292,8 @@ fn live(hub: &Hub, stream: &StreamId) -> Option<Arc<Stream>> {
     hub.get(stream).filter(|s| !s.pipeline().state().is_over())
 }
 
-fn build(registry: &Registry, selection: &Selection) -> Result<Effect, SwitchError> {
-    let params: BTreeMap<&str, Options> =
-        selection.params.iter().map(|(n, o)| (n.as_str(), o.clone())).collect();
-    let processor = selection.chain.build(registry, &params)?;
-    let name = selection.chain.to_string();
-    Effect::prepare(name.clone(), selection.generation, processor)
-        .map_err(|source| SwitchError::WarmUp { effect: name, source })
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A parameter's value as JSON.
-pub(crate) fn to_json(value: &Value) -> serde_json::Value {
-    match value {
-        Value::Bool(v) => (*v).into(),
-        Value::Int(v) => (*v).into(),
-        Value::Float(v) => (*v).into(),
-        Value::Text(v) => v.as_str().into(),
-    }
-}
-
-/// A parameter's value from JSON; `None` for null, arrays, objects and numbers that no `i64` or `f64` holds.
-pub(crate) fn from_json(value: &serde_json::Value) -> Option<Value> {
-    match value {
-        serde_json::Value::Bool(v) => Some((*v).into()),
-        serde_json::Value::Number(v) => v.as_i64().map(Value::from).or_else(|| v.as_f64().map(Value::from)),
-        serde_json::Value::String(v) => Some(v.as_str().into()),
-        _ => None,
-    }
 }
 
 #[cfg(test)]
