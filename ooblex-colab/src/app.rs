@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ooblex_core::{ParamType, Registry};
 use ooblex_models::Chain;
+use ooblex_models::manager::Models;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -15,6 +16,8 @@ use crate::access::EXPOSURE_FIX;
 use crate::cli::{Arguments, Command, VERSION, help};
 use crate::config::{Config, Invalid, Loaded, LogFormat, load, print};
 use crate::doctor;
+use crate::models::models_config;
+use crate::models_cli;
 use crate::server::{Server, StartError, url_of};
 
 /// Exit status: it could not start, or failed.
@@ -32,6 +35,7 @@ const LAST_WORK: Duration = Duration::from_millis(500);
 #[derive(Clone, Debug)]
 pub struct App {
     registry: Registry,
+    models: Models,
 }
 
 impl Default for App {
@@ -43,9 +47,9 @@ impl Default for App {
 impl App {
     /// With every effect of `ooblex-models`.
     pub fn new() -> Self {
-        let mut registry = Registry::new();
-        ooblex_models::register(&mut registry);
-        Self { registry }
+        let (mut registry, models) = (Registry::new(), Models::default());
+        ooblex_models::register_with(&mut registry, &models);
+        Self { registry, models }
     }
 
     /// Adds processors: `register` gets the registry. A kind of the same name is replaced.
@@ -59,12 +63,25 @@ impl App {
         &self.registry
     }
 
+    /// The models that all processors share. The configuration says later how they are run; a processor that needs one
+    /// takes a handle when it is built:
+    ///
+    /// ```
+    /// # fn register(_: &mut ooblex_core::Registry, _: &ooblex_models::manager::Models) {}
+    /// let app = ooblex_colab::App::new();
+    /// let models = app.models().clone();
+    /// let app = app.with(|registry| register(registry, &models));
+    /// ```
+    pub fn models(&self) -> &Models {
+        &self.models
+    }
+
     /// Starts a server on the current runtime, without command line, logs and signals: for embedding and tests.
     ///
     /// # Errors
     /// [`StartError`].
     pub async fn start(self, config: Config) -> Result<Server, StartError> {
-        Server::start(config, self.registry).await
+        Server::start(config, self.registry, self.models).await
     }
 
     /// Runs the program with the arguments and the environment of this process until it is told to stop.
@@ -97,6 +114,7 @@ impl App {
         match (loaded, arguments.command) {
             (Err(problems), _) => refuse(&problems),
             (Ok(loaded), _) if arguments.print_config => say(&print(&loaded)),
+            (Ok(loaded), Command::Models) => self.look_after_models(&arguments, &loaded),
             (Ok(loaded), Command::Doctor) => {
                 let report = doctor::examine(&loaded, &self.registry, arguments.ask_stun);
                 let said = say(&report.text);
@@ -106,14 +124,31 @@ impl App {
         }
     }
 
-    /// What only the registry can tell: whether the effect to begin with exists.
+    /// What only the registry and the models can tell: whether the effect to begin with and pinned models exist.
     fn check(&self, loaded: Loaded) -> Result<Loaded, Vec<Invalid>> {
-        match Chain::parse(&loaded.config.model_name, &self.registry) {
-            Ok(_) => Ok(loaded),
-            Err(error) => {
-                let origin = loaded.origin("model_name");
-                Err(vec![Invalid::Text(format!("model_name (from {origin}): {error}"))])
-            }
+        let wrong = |setting: &str, error: &dyn Display| {
+            Invalid::Text(format!("{setting} (from {}): {error}", loaded.origin(setting)))
+        };
+        let effect = Chain::parse(&loaded.config.model_name, &self.registry).err();
+        let pins = loaded.config.pin.iter().filter_map(|name| self.models.card(name).err());
+        let problems: Vec<_> = effect
+            .iter()
+            .map(|error| wrong("model_name", error))
+            .chain(pins.map(|error| wrong("pin", &error)))
+            .collect();
+        if problems.is_empty() { Ok(loaded) } else { Err(problems) }
+    }
+
+    fn look_after_models(&self, arguments: &Arguments, loaded: &Loaded) -> ExitCode {
+        if let Err(error) = self.models.configure(models_config(&loaded.config)) {
+            return fail(error);
+        }
+        let mut out = io::stdout().lock();
+        match models_cli::run(&arguments.models, &loaded.config, &self.models, &mut out) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::from(FAILED),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+            Err(_) => ExitCode::from(FAILED),
         }
     }
 
@@ -129,18 +164,18 @@ impl App {
             Ok(runtime) => runtime,
             Err(error) => return fail(format_args!("cannot start threads: {error}")),
         };
-        let status = runtime.block_on(run_server(loaded.config, self.registry));
+        let status = runtime.block_on(run_server(loaded.config, self));
         runtime.shutdown_timeout(LAST_WORK);
         status
     }
 }
 
-async fn run_server(config: Config, registry: Registry) -> ExitCode {
+async fn run_server(config: Config, app: App) -> ExitCode {
     let signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => return fail(format_args!("cannot listen to signals: {error}")),
     };
-    let server = match Server::start(config, registry).await {
+    let server = match app.start(config).await {
         Ok(server) => server,
         Err(error) => return fail(error),
     };

@@ -17,13 +17,52 @@ pub enum Command {
     Effects,
     /// Say what was found, what is missing and how to fix it.
     Doctor,
+    /// List, check, fetch or find models.
+    Models,
+}
+
+/// What to do with models.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ModelsAction {
+    /// List them.
+    #[default]
+    List,
+    /// Check that files are the published ones.
+    Verify,
+    /// Fetch what is missing.
+    Pull,
+    /// Say where files are, or are looked for.
+    Path,
+}
+
+impl ModelsAction {
+    const ALL: [(&'static str, Self); 4] =
+        [("list", Self::List), ("verify", Self::Verify), ("pull", Self::Pull), ("path", Self::Path)];
+}
+
+/// What follows the command `models`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ModelsArguments {
+    /// What to do.
+    pub action: ModelsAction,
+    /// With which models; all of them if there is none, except for fetching.
+    pub names: Vec<String>,
+    /// `--all`.
+    pub all: bool,
 }
 
 impl Command {
-    const ALL: [(&'static str, Self, &'static str); 3] = [
+    const ALL: [(&'static str, Self, &'static str); 4] = [
         ("serve", Self::Serve, "run the server (what happens without a command, too)"),
         ("effects", Self::Effects, "list the effects with their parameters, ranges and defaults"),
         ("doctor", Self::Doctor, "say what was found, what is missing and how to fix it"),
+        (
+            "models",
+            Self::Models,
+            "models list|verify|pull|path [MODEL...]: list, check, fetch or find models",
+        ),
     ];
 }
 
@@ -41,6 +80,8 @@ pub struct Arguments {
     pub print_config: bool,
     /// `--ask-stun`.
     pub ask_stun: bool,
+    /// What to do with models, and with which.
+    pub models: ModelsArguments,
     /// `--help`.
     pub help: bool,
     /// `--version`.
@@ -50,11 +91,12 @@ pub struct Arguments {
 }
 
 /// Flags that are not settings.
-const OTHER: [(&str, &str, &str); 6] = [
+const OTHER: [(&str, &str, &str); 7] = [
     ("--config", "FILE", "read settings from this TOML file"),
     ("--no-config", "", "read no file"),
     ("--print-config", "", "print the effective configuration and where each value comes from, and stop"),
     ("--ask-stun", "", "with doctor: ask the STUN servers by which address this machine is seen"),
+    ("--all", "", "with models pull: every model"),
     ("--help", "", "print this"),
     ("--version", "", "print the version"),
 ];
@@ -113,6 +155,7 @@ impl<I: Iterator<Item = OsString>> Parser<I> {
 
     fn command(&mut self, text: &str, count: usize) {
         match Command::ALL.iter().find(|(name, ..)| *name == text) {
+            _ if count > 1 && self.done.command == Command::Models => self.word_for_models(text, count),
             _ if count > 1 => self.problem(format!("unexpected argument `{text}`; give one command")),
             Some((_, command, _)) => self.done.command = *command,
             None if text == "help" => self.done.help = true,
@@ -120,6 +163,21 @@ impl<I: Iterator<Item = OsString>> Parser<I> {
                 let names = Command::ALL.iter().map(|(name, ..)| *name);
                 self.problems
                     .unknown(format!("unknown command `{text}`"), nearest(text, names).map(str::to_owned));
+            }
+        }
+    }
+
+    /// What follows `models`: what to do, then names.
+    fn word_for_models(&mut self, text: &str, count: usize) {
+        match ModelsAction::ALL.iter().find(|(name, _)| *name == text) {
+            _ if count > 2 => self.done.models.names.push(text.to_owned()),
+            Some((_, action)) => self.done.models.action = *action,
+            None => {
+                let names = ModelsAction::ALL.iter().map(|(name, _)| *name);
+                self.problems.unknown(
+                    format!("unknown command `models {text}`"),
+                    nearest(text, names).map(str::to_owned),
+                );
             }
         }
     }
@@ -133,9 +191,10 @@ impl<I: Iterator<Item = OsString>> Parser<I> {
             ("help", None) => self.done.help = true,
             ("version", None) => self.done.version = true,
             ("ask-stun", None) => self.done.ask_stun = true,
+            ("all", None) => self.done.models.all = true,
             ("no-config", None) => self.done.no_config = true,
             ("print-config", None) => self.done.print_config = true,
-            ("help" | "version" | "ask-stun" | "no-config" | "print-config", Some(_)) => {
+            ("help" | "version" | "ask-stun" | "all" | "no-config" | "print-config", Some(_)) => {
                 self.problem(format!("--{flag} takes no value"));
             }
             ("config", _) => self.done.config = self.value(flag, value, "FILE").map(PathBuf::from),

@@ -27,7 +27,11 @@
 //!
 //! | Feature | Adds |
 //! |---|---|
+//! | `candle`, `candle-cuda` | models by candle, also on NVIDIA GPUs |
+//! | `fetch` (default) | `models pull`: weights over HTTPS |
 //! | `h264` (default) | H.264: publishers that send it, MP4 clips, the demo |
+//! | `onnx` (default), `onnx-cuda`, `onnx-tensorrt` | models by ONNX Runtime, also on NVIDIA GPUs |
+//! | `torch` | models by libtorch |
 //! | `vpx` (default) | VP8 and VP9 publishers |
 //! | `whip` (default) | WebRTC publishers: WHIP and `/webrtc/offer` |
 
@@ -39,6 +43,8 @@ pub mod config;
 mod doctor;
 pub mod effect;
 mod graph;
+mod models;
+mod models_cli;
 mod process;
 #[cfg(feature = "whip")]
 mod publisher;
@@ -49,7 +55,7 @@ mod sources;
 mod webrtc;
 
 pub use app::App;
-pub use cli::{Arguments, Command};
+pub use cli::{Arguments, Command, ModelsAction, ModelsArguments};
 pub use server::{Left, Server, StartError};
 pub use sources::AttachError;
 

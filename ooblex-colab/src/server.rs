@@ -9,6 +9,8 @@ use ooblex_core::hub::{Hub, HubConfig};
 use ooblex_http::{ConnectionLimits, ServeConfig, Served};
 use ooblex_ingest::picture::PictureLimits;
 use ooblex_mjpeg::{MjpegConfig, MjpegHub};
+use ooblex_models::engine::EngineError;
+use ooblex_models::manager::{BLAZEFACE, ModelError, Models};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -18,6 +20,7 @@ use crate::annotations::AnnotationHub;
 use crate::config::{Config, UseGpu};
 use crate::effect::{EffectControl, SwitchError};
 use crate::graph::Graph;
+use crate::models::models_config;
 use crate::routes::{self, AppState};
 use crate::sources::{self, AttachError};
 use crate::webrtc::Publishers;
@@ -48,8 +51,14 @@ pub enum StartError {
         source: io::Error,
     },
     /// The setting `use_gpu` requires an accelerator.
-    #[error("use_gpu is required, but {}; set it to auto or off", crate::NO_ACCELERATOR)]
-    NoAccelerator,
+    #[error("use_gpu is required, but {reason}; set it to auto or off")]
+    NoAccelerator {
+        /// What is missing.
+        reason: String,
+    },
+    /// Models were used before the configuration said how to run them, or a pinned one is unknown.
+    #[error(transparent)]
+    Models(#[from] ModelError),
     /// The effect to begin with is wrong.
     #[error("model_name: {0}")]
     Effect(#[from] SwitchError),
@@ -110,9 +119,11 @@ impl Server {
     ///
     /// # Panics
     /// Outside of a Tokio runtime.
-    pub async fn start(config: Config, registry: Registry) -> Result<Self, StartError> {
+    pub async fn start(config: Config, registry: Registry, models: Models) -> Result<Self, StartError> {
+        models.configure(models_config(&config))?;
+        config.pin.iter().try_for_each(|name| models.pin(name))?;
         if config.use_gpu == UseGpu::Required {
-            return Err(StartError::NoAccelerator);
+            require_accelerator(models.clone()).await?;
         }
         let effects = EffectControl::new(registry, &config.model_name)?;
         let sockets = listen(&config).await?;
@@ -130,7 +141,7 @@ impl Server {
         let ingest = ooblex_ingest::http::router(hub.clone(), pictures);
         let watching = ooblex_mjpeg::router(hub.clone(), mjpeg.clone());
         let publishers = Publishers::new(&config, &hub, &effects);
-        let app = AppState::new(config, hub.clone(), graph, publishers, limits.clone());
+        let app = AppState::new(config, hub.clone(), graph, models.clone(), publishers, limits.clone());
         let router = routes::router(app.clone(), ingest, watching);
         let stop = watch::Sender::new(false);
         let mut addresses = Vec::new();
@@ -147,7 +158,8 @@ impl Server {
             };
             listeners.push(tokio::spawn(ooblex_http::serve(socket, router.clone(), serving, shutdown)));
         }
-        let sweeper = tokio::spawn(sweep(hub, effects));
+        load_pinned(models.clone())?;
+        let sweeper = tokio::spawn(sweep(hub, effects, models));
         Ok(Self { addresses, app, stop, listeners, sweeper })
     }
 
@@ -174,6 +186,11 @@ impl Server {
     /// Its streams.
     pub fn hub(&self) -> &Hub {
         self.app.hub()
+    }
+
+    /// Its models.
+    pub fn models(&self) -> &Models {
+        self.app.models()
     }
 
     /// Its effects.
@@ -257,8 +274,24 @@ async fn attach_sources(hub: &Hub, config: &Config, limits: PictureLimits) -> Re
     Ok(task.await.map_err(io::Error::other)??)
 }
 
-/// Ends silent streams, forgets old ones, and looks after effects.
-async fn sweep(hub: Hub, effects: EffectControl) {
+/// Whether an accelerator is there: the smallest model is loaded, and says so.
+async fn require_accelerator(models: Models) -> Result<(), StartError> {
+    let loaded = tokio::task::spawn_blocking(move || models.load(BLAZEFACE)).await;
+    loaded.map_err(io::Error::other)?.map_err(|error| match error {
+        ModelError::Engine { source: EngineError::NoAccelerator { reason }, .. } => {
+            StartError::NoAccelerator { reason }
+        }
+        other => StartError::NoAccelerator { reason: other.to_string() },
+    })
+}
+
+/// Loads pinned models on a thread of their own, which nothing waits for.
+fn load_pinned(models: Models) -> io::Result<()> {
+    std::thread::Builder::new().name("ooblex-pinned".into()).spawn(move || models.load_pinned()).map(drop)
+}
+
+/// Ends silent streams, forgets old ones, and looks after effects and models.
+async fn sweep(hub: Hub, effects: EffectControl, models: Models) {
     let mut ticks = tokio::time::interval(SWEEP);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -266,5 +299,8 @@ async fn sweep(hub: Hub, effects: EffectControl) {
         hub.sweep(Instant::now());
         effects.forget_absent(&hub, Instant::now());
         effects.attend(&hub, Instant::now());
+        // Putting one away takes time.
+        let models = models.clone();
+        let _ = tokio::task::spawn_blocking(move || models.tend()).await;
     }
 }

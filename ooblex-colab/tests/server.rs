@@ -2,12 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
-#[cfg(feature = "h264")]
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ooblex_colab::config::{Config, UseGpu};
 use ooblex_colab::{App, Server, StartError};
+use ooblex_models::manager::ModelState;
 
 fn config() -> Config {
     let mut config = Config::default();
@@ -66,11 +65,40 @@ async fn a_required_accelerator_that_is_not_there_is_an_error() {
     let mut config = config();
     config.use_gpu = UseGpu::Required;
     let error = App::new().start(config).await.map(|_| ()).expect_err("there is none");
-    assert!(matches!(error, StartError::NoAccelerator), "{error}");
+    assert!(matches!(error, StartError::NoAccelerator { .. }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pinned_models_are_loaded_behind_the_start() {
+    let mut config = config();
+    config.pin = vec!["blazeface_short_128".into()];
+    let app = App::new();
+    let models = app.models().clone();
+    let server = app.start(config).await.expect("starts");
+    let until = Instant::now() + Duration::from_secs(20);
+    let state = || models.status_by_name("blazeface_short_128").expect("known").state;
+    while state() != ModelState::Loaded {
+        assert!(Instant::now() < until, "{}", state());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(models.unload("blazeface_short_128").is_err(), "the server's models are those of the app");
+    assert!(server.stop().await.is_empty());
+}
+
+#[tokio::test]
+async fn models_that_were_used_before_the_configuration_are_an_error() {
+    let app = App::new();
+    let _ = app.models().config();
+    let error = app.start(config()).await.map(|_| ()).expect_err("too late");
+    assert!(matches!(error, StartError::Models(_)), "{error}");
 }
 
 #[tokio::test]
 async fn an_unknown_effect_and_an_absent_file_are_errors() {
+    let mut unpinned = config();
+    unpinned.pin = vec!["blazefac".into()];
+    let error = App::new().start(unpinned).await.map(|_| ()).expect_err("unknown").to_string();
+    assert!(error.starts_with("unknown model \"blazefac\"; known: blazeface_short_128, "), "{error}");
     let mut unknown = config();
     unknown.model_name = "seppia".into();
     let error = App::new().start(unknown).await.map(|_| ()).expect_err("unknown").to_string();

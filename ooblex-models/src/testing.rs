@@ -69,12 +69,13 @@ struct Script {
     runs: VecDeque<Act>,
     loaded: usize,
     batches: Vec<usize>,
+    rests: usize,
 }
 
 impl Default for Script {
     fn default() -> Self {
         let (loads, runs) = Default::default();
-        Self { bytes: 1000, max_batch: 1, loads, runs, loaded: 0, batches: Vec::new() }
+        Self { bytes: 1000, max_batch: 1, loads, runs, loaded: 0, batches: Vec::new(), rests: 0 }
     }
 }
 
@@ -136,6 +137,11 @@ impl ScriptedEngine {
     /// How many items each run of a model had, those that warmed it up not counted.
     pub fn batches(&self, model: &str) -> Vec<usize> {
         self.script(model, |script| script.batches.clone())
+    }
+
+    /// How often a model gave back memory that is kept for speed alone.
+    pub fn rests(&self, model: &str) -> usize {
+        self.script(model, |script| script.rests)
     }
 
     /// How many calls hang now.
@@ -270,6 +276,11 @@ impl Session for Scripted {
 
     fn memory_bytes(&self) -> u64 {
         self.bytes
+    }
+
+    fn rest(&mut self) -> Result<(), EngineError> {
+        self.engine.script(&self.model, |script| script.rests += 1);
+        Ok(())
     }
 }
 

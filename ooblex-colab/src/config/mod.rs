@@ -5,6 +5,7 @@
 
 mod file;
 mod load;
+mod models;
 mod network;
 mod print;
 mod secret;
@@ -12,10 +13,12 @@ mod setting;
 mod types;
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub(crate) use self::load::Problems;
 pub use self::load::{Invalid, Loaded, Origin, SettingError, load};
+pub use self::models::{EngineChoice, ModelUrl};
 pub use self::network::{IceServerText, PortRange, TurnText};
 pub use self::print::{markdown, print};
 pub(crate) use self::secret::HIDDEN;
@@ -120,6 +123,26 @@ settings! {
             "A published stream ends after this long without a picture.";
         use_gpu: UseGpu = Kind::Choice(UseGpu::WORDS), Some("auto"),
             "Whether to use an accelerator: if there is one (auto, true), never (off, false), or refuse to start without (required).";
+    }
+    "Models" {
+        engine: EngineChoice = Kind::Choice(EngineChoice::WORDS), Some("auto"),
+            "What runs models: the fastest that is there (auto), or one of them; it is an error if that one is not there.";
+        onnxruntime: Option<PathBuf> = Kind::Text("FILE", "the path of the library of ONNX Runtime"), None,
+            "Library of ONNX Runtime. Unless set it is looked for beside the program, in the Python environment, and where ORT_DYLIB_PATH says.";
+        model_dir: Option<PathBuf> = Kind::Text("FOLDER", "a path"), None,
+            "Folder in which models are looked for first, and into which `models pull` puts them. `ooblex-colab models path` lists all folders.";
+        model_url: Option<ModelUrl> = Kind::Text("URL", "https://HOST/FOLDER/ or https://HOST/LIST.json; http:// on this machine alone"), None,
+            "Where `models pull` fetches models from: a folder that holds the files, or a list that says where each lies.";
+        pin: Vec<String> = Kind::List("MODEL", "names of models"), None,
+            "Models to load at the start and to keep in memory. The server starts before they are loaded.";
+        model_memory: u64 = int(16, 1_048_576, "MB"), Some("1024"),
+            "Most memory of models on the CPU together. Above 80 % of it models that nobody uses leave; what does not fit is refused.";
+        gpu_mem_limit: u64 = int(64, 1_048_576, "MB"), Some("4096"),
+            "Most memory of a GPU for one model, and for all models together.";
+        model_threads: usize = int(1, 64, "threads"), Some("1"),
+            "Threads within one run of a model on the CPU.";
+        model_timeout: Duration = int(1, 3_600, "seconds"), Some("10"),
+            "A run of a model that takes longer is given up, and the model is loaded anew.";
     }
     "WebRTC" {
         webrtc: bool = Kind::Bool, Some("true"),

@@ -1,6 +1,7 @@
 //! What a setting is, and the types that settings are read as.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// What values a setting takes, as far as help, documents and files need to know it.
@@ -191,6 +192,27 @@ impl SettingType for String {
     }
     fn to_toml(&self) -> Option<String> {
         Some(quoted(self))
+    }
+}
+
+impl SettingType for PathBuf {
+    fn read(texts: &[String], _: &Setting) -> Result<Self, String> {
+        match one(texts)? {
+            "" => Err("it is empty".into()),
+            text => Ok(text.into()),
+        }
+    }
+    fn to_toml(&self) -> Option<String> {
+        Some(quoted(&self.to_string_lossy()))
+    }
+}
+
+impl SettingType for Vec<String> {
+    fn read(texts: &[String], _: &Setting) -> Result<Self, String> {
+        Ok(texts.to_vec())
+    }
+    fn to_toml(&self) -> Option<String> {
+        Some(quoted_list(self))
     }
 }
 

@@ -4,6 +4,7 @@ mod annotations;
 mod control;
 mod cors;
 mod metrics;
+mod models;
 mod openapi;
 mod page;
 mod problem;
@@ -23,6 +24,7 @@ use ooblex_core::StreamId;
 use ooblex_core::hub::Hub;
 use ooblex_http::{ConnectionLimits, Peer, Problem, ProblemCode};
 use ooblex_mjpeg::MjpegHub;
+use ooblex_models::manager::Models;
 use serde::Serialize;
 use tower_service::Service;
 
@@ -46,6 +48,7 @@ struct Shared {
     config: Config,
     hub: Hub,
     graph: Graph,
+    models: Models,
     publishers: Publishers,
     limits: ConnectionLimits,
     access: Access,
@@ -58,12 +61,13 @@ impl AppState {
         config: Config,
         hub: Hub,
         graph: Graph,
+        models: Models,
         publishers: Publishers,
         limits: ConnectionLimits,
     ) -> Self {
         let (requests, started) = (Requests::new(), Instant::now());
         let access = Access::new(&config);
-        let shared = Shared { config, hub, graph, publishers, limits, access, requests, started };
+        let shared = Shared { config, hub, graph, models, publishers, limits, access, requests, started };
         Self(Arc::new(shared))
     }
 
@@ -81,6 +85,10 @@ impl AppState {
 
     fn annotations(&self) -> &AnnotationHub {
         &self.0.graph.annotations
+    }
+
+    pub(crate) fn models(&self) -> &Models {
+        &self.0.models
     }
 
     pub(crate) fn publishers(&self) -> &Publishers {

@@ -3,6 +3,7 @@
 use ooblex_core::{RegistryError, StreamId, Value};
 use ooblex_http::Problem;
 use ooblex_models::ChainError;
+use ooblex_models::manager::ModelError;
 
 use crate::effect::{Params, SwitchError, to_json};
 
@@ -67,6 +68,20 @@ fn field_of(option: &str, value: &Value, params: &Params) -> String {
     let given = |options: &ooblex_core::Options| options.iter().any(|(n, v)| n == option && v == value);
     let owner = params.iter().find(|(_, options)| given(options));
     owner.map_or_else(|| format!("params.{option}"), |(effect, _)| format!("params.{effect}.{option}"))
+}
+
+/// The problem document of a model that could not be loaded or put away.
+pub(super) fn model(error: &ModelError, name: &str) -> Problem {
+    let detail = error.to_string();
+    let problem = match error {
+        ModelError::Unknown { known, .. } => {
+            Problem::new(404, "unknown_model", detail).known(known.iter().cloned())
+        }
+        ModelError::InUse { .. } => Problem::new(409, "model_in_use", detail),
+        ModelError::Pinned { .. } => Problem::new(409, "model_pinned", detail),
+        _ => Problem::new(503, "model_unavailable", detail),
+    };
+    problem.field("model").value(name)
 }
 
 /// No stream has this name.

@@ -192,6 +192,7 @@ fn reasons(app: &AppState) -> Vec<String> {
         .iter()
         .filter(open)
         .filter_map(|s| failure(app, s, now).map(|f| format!("stream {}: {f}", s.id())))
+        .chain(app.models().problems().iter().map(ToString::to_string))
         .collect()
 }
 

@@ -3,7 +3,7 @@
 
 use axum::routing::{MethodRouter, get, post};
 
-use super::{AppState, annotations, control, openapi, page, state};
+use super::{AppState, annotations, control, models, openapi, page, state};
 use crate::access::Right;
 
 /// Who answers.
@@ -315,6 +315,23 @@ pub(super) const ROUTES: &[Route] = &[
         By::Own(|| get(control::set_effect)),
     )
     .errors(&[403, 404, 422, 503]),
+    Route::get("/models", Right::View, "the models there are", JSON, By::Own(|| get(models::list))),
+    Route::post(
+        "/models/{model}/load",
+        Right::Control,
+        "load a model, unless it is in memory; waits until it is",
+        JSON,
+        By::Own(|| post(models::load)),
+    )
+    .errors(&[400, 403, 404, 503]),
+    Route::post(
+        "/models/{model}/unload",
+        Right::Control,
+        "put a model away that no effect uses",
+        JSON,
+        By::Own(|| post(models::unload)),
+    )
+    .errors(&[400, 403, 404, 409]),
     Route::get(
         "/metrics",
         Right::View,

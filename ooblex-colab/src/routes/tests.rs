@@ -12,6 +12,8 @@ use crate::cli::Arguments;
 use crate::config::load;
 use crate::graph::Graph;
 
+mod models;
+
 /// A server without sockets.
 struct Site {
     router: Router,
@@ -19,12 +21,12 @@ struct Site {
 }
 
 fn site_with(flags: &[&str]) -> Site {
-    let mut registry = Registry::new();
-    ooblex_models::register(&mut registry);
-    site_of(flags, registry)
+    let (mut registry, models) = (Registry::new(), Models::default());
+    ooblex_models::register_with(&mut registry, &models);
+    site_of(flags, registry, models)
 }
 
-fn site_of(flags: &[&str], registry: Registry) -> Site {
+fn site_of(flags: &[&str], registry: Registry, models: Models) -> Site {
     let list = std::iter::once("--no-config").chain(flags.iter().copied()).map(Into::into);
     let arguments = Arguments::parse(list).expect("good flags");
     let config = load(&arguments, []).expect("a good configuration").config;
@@ -36,7 +38,7 @@ fn site_of(flags: &[&str], registry: Registry) -> Site {
     let ingest = ooblex_ingest::http::router(hub.clone(), PictureLimits::default());
     let watching = ooblex_mjpeg::router(hub.clone(), mjpeg.clone());
     let publishers = Publishers::new(&config, &hub, &effects);
-    let app = AppState::new(config, hub, graph, publishers, ConnectionLimits::default());
+    let app = AppState::new(config, hub, graph, models, publishers, ConnectionLimits::default());
     Site { router: router(app.clone(), ingest, watching), app }
 }
 
@@ -464,8 +466,8 @@ fn guarded_site() -> Site {
 /// How a route of the table is asked for.
 fn example(route: &table::Route) -> (&'static str, String) {
     let name = if route.path.starts_with("/set_effect") { "none" } else { "cam" };
-    let path =
-        ["{name}", "{stream}", "{session}"].iter().fold(route.path.to_owned(), |p, n| p.replace(n, name));
+    let path = route.path.replace("{model}", ooblex_models::manager::BLAZEFACE);
+    let path = ["{name}", "{stream}", "{session}"].iter().fold(path, |p, n| p.replace(n, name));
     // HEAD, because a stream never ends.
     let endless = route.method == "GET" && route.path.ends_with(".mjpg");
     (if endless { "HEAD" } else { route.method }, path)
@@ -679,7 +681,7 @@ fn site_that_finds() -> Site {
             Ok(Verdict::Emit)
         }))
     });
-    site_of(&["--model-name", "finder"], registry)
+    site_of(&["--model-name", "finder"], registry, Models::default())
 }
 
 fn push(site: &Site, stream: &str) -> u64 {

@@ -16,7 +16,7 @@ pub use self::frames::{FrameWorker, Handle};
 use crate::clock::Clock;
 use crate::error::{BoxError, panicked};
 use crate::processor::BatchHint;
-use crate::queue::{QueuePolicy, QueueReceiver, QueueSender, Sent, queue};
+use crate::queue::{QueuePolicy, QueueReceiver, QueueSender, Sent, TimedOut, queue};
 use crate::stats::Counter;
 
 /// More callers than this waiting at once means the limit on streams is not set.
@@ -34,6 +34,14 @@ pub trait Work<T>: 'static {
     fn hint(&self) -> BatchHint {
         BatchHint::default()
     }
+
+    /// After how long without items to [`rest`](Self::rest); `None` never does.
+    fn rest_after(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Gives back what is kept for speed alone. Called once in each pause.
+    fn rest(&mut self) {}
 }
 
 /// Handle of a thread that owns a [`Work`]. When the last of these and of its [`Caller`]s is gone, the thread ends.
@@ -273,7 +281,7 @@ impl<T: Send + 'static> Caller<T> {
 fn run<T, W: Work<T>>(mut work: W, waiting: QueueReceiver<Job<T>>, shared: &Shared, clock: &Clock) {
     let hint = work.hint();
     let max_items = hint.max_frames.max(1);
-    while let Some(first) = waiting.recv_blocking() {
+    while let Some(first) = next(&mut work, &waiting) {
         if let Some(reason) = shared.failure() {
             refuse(std::iter::once(first).chain(waiting.close()), &reason);
             return;
@@ -326,6 +334,17 @@ fn run<T, W: Work<T>>(mut work: W, waiting: QueueReceiver<Job<T>>, shared: &Shar
     }
 }
 
+/// The next item, however long it takes to come.
+fn next<T, W: Work<T>>(work: &mut W, waiting: &QueueReceiver<Job<T>>) -> Option<Job<T>> {
+    if let Some(after) = work.rest_after() {
+        match waiting.recv_timeout(after) {
+            Ok(next) => return next,
+            Err(TimedOut) => work.rest(),
+        }
+    }
+    waiting.recv_blocking()
+}
+
 /// Gives back what waits.
 fn refuse<T>(jobs: impl IntoIterator<Item = Job<T>>, reason: &str) {
     for job in jobs {
@@ -372,6 +391,29 @@ mod tests {
         assert!(matches!(caller.call(13, None, Some(patience)), Err(CallError::Hung(p)) if p == patience));
         go.send(()).expect("waits");
         assert_eq!(caller.call(7, None, None).expect("runs again"), 14);
+    }
+
+    #[test]
+    fn a_pause_is_for_rest_once() {
+        struct Sleeper(mpsc::Sender<()>);
+        impl Work<u32> for Sleeper {
+            fn run(&mut self, _: &mut [u32]) -> Result<(), String> {
+                Ok(())
+            }
+            fn rest_after(&self) -> Option<Duration> {
+                Some(Duration::from_millis(5))
+            }
+            fn rest(&mut self) {
+                self.0.send(()).expect("the test listens");
+            }
+        }
+        let (resting, rested) = mpsc::channel();
+        let worker = Worker::spawn("sleeper", Clock::system(), move || Ok(Sleeper(resting))).expect("starts");
+        for pause in 0..3 {
+            rested.recv().expect("rests");
+            assert!(rested.recv_timeout(Duration::from_millis(30)).is_err(), "twice in pause {pause}");
+            worker.caller().call(1, None, None).expect("runs");
+        }
     }
 
     #[test]

@@ -15,6 +15,17 @@ pub enum Format {
     TorchScript,
 }
 
+impl Format {
+    /// `onnx`, `safetensors` or `torchscript`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Onnx => "onnx",
+            Self::Safetensors => "safetensors",
+            Self::TorchScript => "torchscript",
+        }
+    }
+}
+
 /// The bytes of a file: read, or compiled in. Cheap to clone.
 #[derive(Clone, Debug)]
 pub enum FileData {

@@ -34,6 +34,8 @@ pub struct ModelsConfig {
     pub hang_after: Duration,
     /// Loading that takes longer than this is given up. TensorRT may need minutes.
     pub load_within: Duration,
+    /// A model that was not run for so long gives back memory that is kept for speed alone.
+    pub rest_after: Duration,
     /// The clock of deadlines and pauses.
     pub clock: Clock,
 }
@@ -51,6 +53,7 @@ impl Default for ModelsConfig {
             device_memory: None,
             hang_after: Duration::from_secs(10),
             load_within: Duration::from_secs(600),
+            rest_after: Duration::from_secs(60),
             clock: Clock::system(),
         }
     }

@@ -1,10 +1,10 @@
 //! What operators do with models: look, load, unload, pin.
 
-use std::sync::Arc;
+use std::time::Instant;
 
 use super::Models;
 use super::card::ModelFile;
-use super::circuit::Circuit;
+use super::circuit::{Circuit, Open};
 use super::entry::{Entry, State};
 use super::error::ModelError;
 use super::files::FileError;
@@ -90,21 +90,14 @@ impl Models {
         Ok(self.status_of(&*self.entry(name)?))
     }
 
-    /// What is not as it should be with models that somebody uses or that are pinned: why a server is degraded.
+    /// What is not as it should be with models that somebody uses or that are pinned: why a server is degraded. Looks
+    /// at no files.
     pub fn problems(&self) -> Vec<ModelProblem> {
-        let wanted = |entry: &Arc<Entry>| entry.users() > 0 || entry.state().is_pinned;
-        let of = |entry: &Arc<Entry>| {
-            let status = self.status_of(entry);
-            let stuck = (status.stuck > 0).then(|| format!("{} threads are stuck in it", status.stuck));
-            let failure = status.failure.filter(|_| status.state != ModelState::Loaded);
-            let reasons = [failure, status.degraded, stuck].into_iter().flatten();
-            reasons.map(|reason| ModelProblem { model: status.name.clone(), reason }).collect::<Vec<_>>()
-        };
-        if self.is_in_use() {
-            self.named().iter().filter(|e| wanted(e)).flat_map(of).collect()
-        } else {
-            Vec::new()
+        if !self.is_in_use() {
+            return Vec::new();
         }
+        let now = self.config().clock.now();
+        self.named().iter().flat_map(|entry| problems_of(entry, now)).collect()
     }
 
     fn status_of(&self, entry: &Entry) -> ModelStatus {
@@ -114,10 +107,10 @@ impl Models {
         let state = entry.state();
         let loaded = state.loaded.as_ref();
         let open = state.circuit.check(self.config().clock.now()).err();
+        let about_file =
+            matches!(&state.failure, Some(ModelError::File { source: FileError::Missing { .. }, .. }));
         // A file that has come meanwhile is no failure any more.
-        let failure = state.failure.as_ref().filter(|failure| is_missing || !is_about_missing(failure));
-        let failure =
-            open.as_ref().map(|open| open.reason.to_owned()).or_else(|| failure.map(ModelError::reason));
+        let failure = failure(&state, open.as_ref()).filter(|_| is_missing || !about_file);
         let stats = loaded.map(|loaded| loaded.stats());
         ModelStatus {
             name: entry.name.to_string(),
@@ -168,13 +161,31 @@ impl Models {
 fn state_of(state: &State, is_missing: bool, has_failed: bool) -> ModelState {
     match () {
         () if state.is_loading => ModelState::Loading,
-        () if state.loaded.as_ref().is_some_and(|loaded| loaded.failure().is_none()) => ModelState::Loaded,
+        () if state.is_usable() => ModelState::Loaded,
         () if is_missing => ModelState::Missing,
         () if has_failed => ModelState::Failed,
         () => ModelState::Available,
     }
 }
 
-fn is_about_missing(error: &ModelError) -> bool {
-    matches!(error, ModelError::File { source: FileError::Missing { .. }, .. })
+/// Why it rests, or was not loaded the last time.
+fn failure(state: &State, open: Option<&Open<'_>>) -> Option<String> {
+    open.map(|open| open.reason.to_owned()).or_else(|| state.failure.as_ref().map(ModelError::reason))
+}
+
+fn problems_of(entry: &Entry, now: Instant) -> Vec<ModelProblem> {
+    let state = entry.state();
+    if entry.users() == 0 && !state.is_pinned {
+        return Vec::new();
+    }
+    let open = state.circuit.check(now).err();
+    let failure = failure(&state, open.as_ref()).filter(|_| !state.is_usable());
+    let degraded = state.loaded.as_ref().and_then(|loaded| loaded.degraded()).map(str::to_owned);
+    let stuck = match state.stuck().count() {
+        0 => None,
+        1 => Some("a thread is stuck in it".to_owned()),
+        count => Some(format!("{count} threads are stuck in it")),
+    };
+    let reasons = [failure, degraded, stuck].into_iter().flatten();
+    reasons.map(|reason| ModelProblem { model: entry.name.to_string(), reason }).collect()
 }

@@ -60,6 +60,11 @@ pub(super) struct Stuck {
 }
 
 impl State {
+    /// Whether it is in memory, and its thread has not given up.
+    pub(super) fn is_usable(&self) -> bool {
+        self.loaded.as_ref().is_some_and(|loaded| loaded.failure().is_none())
+    }
+
     /// Threads that are still stuck.
     pub(super) fn stuck(&self) -> impl Iterator<Item = &Stuck> {
         self.stuck.iter().filter(|stuck| !stuck.gone.is_gone())

@@ -149,6 +149,7 @@ impl Models {
             options,
             warm_up: entry.card.warm_up.clone(),
             patience: config.load_within,
+            rest_after: config.rest_after,
             clock: config.clock.clone(),
             gone: gone.clone(),
         };

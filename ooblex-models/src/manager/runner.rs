@@ -31,6 +31,7 @@ pub(super) struct Order {
     pub(super) options: LoadOptions,
     pub(super) warm_up: Vec<Vec<usize>>,
     pub(super) patience: Duration,
+    pub(super) rest_after: Duration,
     pub(super) clock: Clock,
     /// Told when the thread has let go of the model, also if loading fails.
     pub(super) gone: Gone,
@@ -54,7 +55,7 @@ impl Loaded {
     /// Loads a model on a thread of its own and runs it once. Blocks until that is done.
     pub(super) fn new(engine: &Arc<dyn Engine>, order: Order) -> Result<Self, EngineError> {
         let begun = Instant::now();
-        let Order { weights, options, warm_up, patience, clock, gone } = order;
+        let Order { weights, options, warm_up, patience, rest_after, clock, gone } = order;
         let thread = format!("model-{}", weights.name);
         let (kind, model, engine) = (engine.kind(), weights.name.to_string(), engine.clone());
         let (tell, told) = std::sync::mpsc::sync_channel(1);
@@ -75,7 +76,18 @@ impl Loaded {
             );
             // Invariant: the receiver waits below, and this is sent once.
             let _ = tell.send(about);
-            Ok(Owner::new(session, options.max_batch, memory_bytes, tenant))
+            let max_batch = max_batch(&*session, &options);
+            let stacked_inputs = vec![Tensor::default(); session.inputs().len()];
+            let stacked_outputs = Vec::new();
+            Ok(Owner {
+                session,
+                _tenant: tenant,
+                max_batch,
+                memory_bytes,
+                rest_after,
+                stacked_inputs,
+                stacked_outputs,
+            })
         };
         let failed = |reason: String| EngineError::Load { kind, model: model.clone(), reason };
         let worker =
@@ -215,6 +227,14 @@ fn check_finite(specs: &[TensorSpec], outputs: &[Tensor]) -> Result<(), EngineEr
     }
 }
 
+/// Most items in one run.
+fn max_batch(session: &dyn Session, options: &LoadOptions) -> usize {
+    match batch::stackable(session.inputs(), session.outputs()) {
+        true => session.max_batch().min(options.max_batch).max(1),
+        false => 1,
+    }
+}
+
 struct Owner {
     // The order of these two matters: the session is dropped first.
     session: Box<dyn Session>,
@@ -222,19 +242,12 @@ struct Owner {
     /// Most items in one run; falls when a batch turns out to be impossible or too large.
     max_batch: usize,
     memory_bytes: Arc<AtomicU64>,
+    rest_after: Duration,
     stacked_inputs: Vec<Tensor>,
     stacked_outputs: Vec<Tensor>,
 }
 
 impl Owner {
-    fn new(session: Box<dyn Session>, limit: usize, memory_bytes: Arc<AtomicU64>, tenant: Tenant) -> Self {
-        let possible = batch::stackable(session.inputs(), session.outputs());
-        let max_batch = if possible { session.max_batch().min(limit).max(1) } else { 1 };
-        let stacked_inputs = vec![Tensor::default(); session.inputs().len()];
-        let stacked_outputs = Vec::new();
-        Self { session, _tenant: tenant, max_batch, memory_bytes, stacked_inputs, stacked_outputs }
-    }
-
     fn run_one(&mut self, io: &mut Io) {
         let ran = self.session.run(&io.inputs, &mut io.outputs);
         io.result = ran.and_then(|()| check_finite(self.session.outputs(), &io.outputs));
@@ -310,5 +323,16 @@ impl Work<Box<Io>> for Owner {
 
     fn hint(&self) -> BatchHint {
         BatchHint { max_frames: self.max_batch, ..BatchHint::default() }
+    }
+
+    fn rest_after(&self) -> Option<Duration> {
+        Some(self.rest_after)
+    }
+
+    fn rest(&mut self) {
+        if let Err(error) = self.session.rest() {
+            tracing::debug!(%error, "a model could not give memory back");
+        }
+        self.memory_bytes.store(self.session.memory_bytes(), Ordering::Relaxed);
     }
 }

@@ -108,7 +108,7 @@ fn a_run_that_hangs_is_given_up_while_others_run_on() {
     double(&mut a, 3.0).expect("is loaded again");
     let status = models.status_by_name("a").expect("known");
     assert_eq!((status.stuck, status.memory_bytes), (1, 2000), "what is stuck still holds memory");
-    assert_eq!(models.problems()[0].to_string(), "model a: 1 threads are stuck in it");
+    assert_eq!(models.problems()[0].to_string(), "model a: a thread is stuck in it");
     engine.release();
     wait_until("it lets go", || models.status_by_name("a").expect("known").stuck == 0);
     assert_eq!(models.memory().cpu.used, 2000, "one of each model");

@@ -4,7 +4,7 @@ use ooblex_models::engine::{DeviceKind, EngineError, UseGpu};
 use ooblex_models::manager::{ModelError, ModelState, Models, ModelsConfig};
 use ooblex_models::testing::{Act, FakeDevice, ScriptedEngine};
 
-use crate::{config, config_with, double};
+use crate::{config, config_with, double, wait_until};
 
 /// Names of the models in memory.
 fn loaded(models: &Models) -> Vec<String> {
@@ -198,4 +198,15 @@ fn where_the_cpu_is_no_way_out_the_error_goes_to_the_processor() {
         double(&mut handle, 2.0).expect("the next frame may work");
         assert_eq!(engine.loads("a"), 1);
     }
+}
+
+#[test]
+fn a_model_that_is_not_run_gives_memory_back() {
+    let engine = ScriptedEngine::new();
+    let models = engine.models(config_with(|c| c.rest_after = std::time::Duration::from_millis(5)), &["a"]);
+    let mut handle = models.handle("a").expect("known");
+    double(&mut handle, 1.0).expect("runs");
+    wait_until("it rests", || engine.rests("a") == 1);
+    double(&mut handle, 2.0).expect("runs again");
+    wait_until("it rests again", || engine.rests("a") == 2);
 }

@@ -74,13 +74,21 @@ impl Address {
     /// The same as a folder: with a slash at the end.
     ///
     /// # Errors
-    /// [`FetchError::Address`] if it has a query, to which no name can be added.
+    /// [`FetchError::Address`].
     pub(super) fn into_folder(self) -> Result<Self, FetchError> {
-        if self.0.query().is_some() {
-            let reason = "a folder has no `?` in its address".into();
-            return Err(FetchError::Address { address: self.to_string(), reason });
-        }
         if self.0.path().ends_with('/') { Ok(self) } else { Self::parse(&format!("{}/", self.0)) }
+    }
+
+    /// The same, if it has no query: names cannot be added to one, and it may hold what is secret.
+    ///
+    /// # Errors
+    /// [`FetchError::Address`].
+    pub(super) fn without_query(self) -> Result<Self, FetchError> {
+        let reason = || "it must have no `?`".to_owned();
+        match self.0.query() {
+            None => Ok(self),
+            Some(_) => Err(FetchError::Address { address: self.to_string(), reason: reason() }),
+        }
     }
 
     pub(super) fn uri(&self) -> &Uri {
@@ -177,6 +185,6 @@ mod tests {
     fn folders_end_with_a_slash() {
         assert_eq!(of("https://example.org/m").into_folder(), Ok(of("https://example.org/m/")));
         assert_eq!(of("https://example.org").into_folder(), Ok(of("https://example.org/")));
-        assert!(of("https://example.org/m?x=1").into_folder().is_err());
+        assert!(of("https://example.org/m?x=1").without_query().is_err());
     }
 }

@@ -132,11 +132,11 @@ fn is_strong(etag: &str) -> bool {
 /// What to do with a response to a request for `total` bytes, or for what follows the part in `asked`.
 pub fn judge(head: &Head, asked: Option<&Resume>, total: u64) -> Plan {
     match (head.status, asked) {
-        (200, _) => match head.length.as_deref().map(|length| (length, length.trim().parse::<u64>())) {
-            Some((_, Ok(length))) if length != total => {
+        (200, _) => match head.length.as_deref().map(|length| number(length.trim()).ok_or(length)) {
+            Some(Ok(length)) if length != total => {
                 Plan::Refuse(format!("it has {length} bytes there, not {total}"))
             }
-            Some((text, Err(_))) => Plan::Refuse(format!("the server says that its length is {text:?}")),
+            Some(Err(text)) => Plan::Refuse(format!("the server says that its length is {text:?}")),
             _ => Plan::Begin,
         },
         (206, Some(resume)) => {
@@ -156,8 +156,13 @@ pub fn judge(head: &Head, asked: Option<&Resume>, total: u64) -> Plan {
 fn content_range(text: &str) -> Option<(u64, u64, Option<u64>)> {
     let (range, whole) = text.trim().strip_prefix("bytes ")?.split_once('/')?;
     let (first, last) = range.split_once('-')?;
-    let whole = if whole == "*" { None } else { Some(whole.parse().ok()?) };
-    Some((first.parse().ok()?, last.parse().ok()?, whole))
+    let whole = if whole == "*" { None } else { Some(number(whole)?) };
+    Some((number(first)?, number(last)?, whole))
+}
+
+/// Digits and nothing else.
+fn number(text: &str) -> Option<u64> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 #[cfg(test)]
@@ -214,6 +219,7 @@ mod tests {
             "bytes 0-99/100",
             "40-99/100",
             "bytes */100",
+            "bytes +40-99/100",
             "bytes 40-18446744073709551615/*",
         ] {
             assert_eq!(plan(head(206, Some(range), None, None)), Plan::AskAgain, "{range}");

@@ -181,12 +181,12 @@ enum Source {
 
 impl Fetcher {
     /// Fetches from `address` into `folder`. An address that ends with `.json` is that of a [`Manifest`]; any other one
-    /// is that of a folder that holds the files by their names.
+    /// is that of a folder that holds the files by their names. Neither has a query.
     ///
     /// # Errors
     /// [`FetchError::Address`].
     pub fn new(address: &str, folder: impl Into<PathBuf>) -> Result<Self, FetchError> {
-        let address = Address::parse(address)?;
+        let address = Address::parse(address)?.without_query()?;
         let source = match address.is_manifest() {
             true => Source::Manifest(address),
             false => Source::Folder(address.into_folder()?),

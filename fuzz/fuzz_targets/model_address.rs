@@ -1,0 +1,6 @@
+#![no_main]
+
+#[path = "../src/models.rs"]
+mod models;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| models::run("model_address", data));
