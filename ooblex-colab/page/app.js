@@ -3,6 +3,7 @@
 
 import { SendError, cameraObstacle, explainCameraError } from "./camera.js";
 import { EffectPanel, element, readable } from "./effects.js";
+import { ModelPanel } from "./models.js";
 import { PictureView } from "./picture.js";
 import { Publisher } from "./publish.js";
 
@@ -10,7 +11,7 @@ import { Publisher } from "./publish.js";
  * @typedef {{ p50: number | null, p99: number | null }} Quantiles
  * @typedef {{ id: string, kind: string, state: string, effect: string, viewers: number, width: number, height: number,
  *   fps_in: number, fps_out: number, dropped: Record<string, number>, latency_ms: Quantiles, processed: number,
- *   params: import("./effects.js").Params, failure: string | null, stages: ({ stage: string } & Quantiles)[] }} Stream
+ *   params: import("./effects.js").Params, effect_state: string, failure: string | null, stages: ({ stage: string } & Quantiles)[] }} Stream
  * @typedef {{ name: string, state: string, reason: string | null }} Transport
  * @typedef {{ effect: string, params: import("./effects.js").Params, newest: string | null, streams: Stream[],
  *   transports: Transport[] }} Status
@@ -129,6 +130,7 @@ class App {
     const combine = /** @type {HTMLInputElement} */ (byId("combine"));
     const places = { gallery: byId("gallery"), panel: byId("parameters"), chain: byId("chain"), combine };
     this.effects = new EffectPanel(places, (chain, params) => this.apply(chain, params));
+    this.models = new ModelPanel({ accelerator: byId("accelerator"), models: byId("models"), found: byId("found") }, request);
     const onState = (/** @type {string} */ text) => (byId("sending").textContent = text);
     const end = (/** @type {string} */ path) => void fetch(url(path), { method: "DELETE", keepalive: true }).catch(() => {});
     this.camera = new Publisher(request, end, { onProblem: say, onState, onStop: () => this.onCameraStop() });
@@ -173,6 +175,9 @@ class App {
       if (this.effects.kinds.length === 0) await this.loadEffects();
       byId("token-form").hidden = true;
       this.render(status);
+      const shown = this.stream;
+      // What is beside the picture may be late or missing.
+      void this.models.refresh(shown && shown.state !== "ended" ? streamPath(shown.id) : null).catch(() => {});
     } catch (error) {
       this.failures += 1;
       const refusal = error instanceof Refusal ? error : null;
@@ -250,6 +255,7 @@ class App {
   describe(stream) {
     if (!stream) return ["connecting", "Connected, no stream yet"];
     if (stream.failure) return ["lost", `${stream.id}: ${stream.failure}`];
+    if (stream.effect_state === "loading") return ["connecting", `${stream.id}: ${readable(stream.effect)} is being loaded`];
     if (stream.state === "live") return ["live", `${stream.id} is live`];
     return ["connecting", stream.state === "ended" ? `${stream.id} has ended` : `${stream.id} is waiting for pictures`];
   }

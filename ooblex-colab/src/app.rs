@@ -18,6 +18,7 @@ use crate::config::{Config, Invalid, Loaded, LogFormat, load, print};
 use crate::doctor;
 use crate::models::models_config;
 use crate::models_cli;
+use crate::own;
 use crate::server::{Server, StartError, url_of};
 
 /// Exit status: it could not start, or failed.
@@ -93,7 +94,7 @@ impl App {
     }
 
     fn run_with(
-        self,
+        mut self,
         arguments: impl IntoIterator<Item = OsString>,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> ExitCode {
@@ -110,7 +111,8 @@ impl App {
         if arguments.command == Command::Effects {
             return say(&list_effects(&self.registry));
         }
-        let loaded = load(&arguments, environment).and_then(|loaded| self.check(loaded));
+        let loaded = load(&arguments, environment);
+        let loaded = loaded.and_then(|loaded| self.add_own(loaded)).and_then(|loaded| self.check(loaded));
         match (loaded, arguments.command) {
             (Err(problems), _) => refuse(&problems),
             (Ok(loaded), _) if arguments.print_config => say(&print(&loaded)),
@@ -125,6 +127,18 @@ impl App {
             }
             (Ok(loaded), _) => self.serve(loaded),
         }
+    }
+
+    /// Adds what the operator brings.
+    fn add_own(&mut self, loaded: Loaded) -> Result<Loaded, Vec<Invalid>> {
+        let wrong = match own::register(&loaded.config, &mut self.registry, &self.models) {
+            Ok(()) => return Ok(loaded),
+            Err(wrong) => wrong,
+        };
+        let text = |(setting, reason): own::Wrong| {
+            Invalid::Text(format!("{setting} (from {}): {reason}", loaded.origin(setting)))
+        };
+        Err(wrong.into_iter().map(text).collect())
     }
 
     /// What only the registry and the models can tell: whether the effect to begin with and pinned models exist.

@@ -45,6 +45,7 @@ pub mod effect;
 mod graph;
 mod models;
 mod models_cli;
+mod own;
 mod process;
 #[cfg(feature = "whip")]
 mod publisher;

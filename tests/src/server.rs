@@ -80,10 +80,14 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server without a stream, on a free port of the loopback, with additional arguments.
+    /// Starts a server without a stream, on a free port of the loopback, with additional arguments. Pictures pass as
+    /// they are unless an argument says otherwise.
     #[track_caller]
     pub fn start(arguments: &[&str]) -> Self {
         let mut command = command();
+        if !arguments.contains(&"--model-name") {
+            command.args(["--model-name", "none"]);
+        }
         command.args(["--mjpeg-port", "0"]).args(arguments);
         Self::launch(command)
     }

@@ -111,7 +111,7 @@ settings! {
             "Play the bundled clip as stream `demo`.";
         source [flag_only]: Vec<SourceSpec> = Kind::List("NAME=WHERE", "NAME=PATH, NAME=pattern or NAME=http://..."), None,
             "Play a clip, a Y4M file, a folder of pictures, the test pattern or an MJPEG stream as stream NAME.";
-        model_name (effect, model): String = Kind::Text("EFFECT", "an effect, or several joined by `|`"), Some("none"),
+        model_name (effect, model): String = Kind::Text("EFFECT", "an effect, or several joined by `|`"), Some("face_detection"),
             "What happens to every frame until somebody chooses otherwise. `ooblex-colab effects` lists what there is.";
         target_fps: u32 = int(0, 240, "frames a second"), Some("30"),
             "Most frames a second that a stream processes; 0 for no limit.";
@@ -133,6 +133,10 @@ settings! {
             "Folder in which models are looked for first, and into which `models pull` puts them. `ooblex-colab models path` lists all folders.";
         model_url: Option<ModelUrl> = Kind::Text("URL", "https://HOST/FOLDER/ or https://HOST/LIST.json; http:// on this machine alone"), None,
             "Where `models pull` fetches models from: a folder that holds the files, or a list that says where each lies.";
+        model_manifest: Vec<PathBuf> = Kind::List("FILE", "paths of manifests"), None,
+            "Semantic models of your own, each described by a JSON file beside it; docs/MODELS.md says how. Each becomes an effect.";
+        backgrounds: Option<PathBuf> = Kind::Text("FOLDER", "a path"), None,
+            "Folder of pictures, JPEG, PNG or WebP, that background_replace offers by the names of their files.";
         pin: Vec<String> = Kind::List("MODEL", "names of models"), None,
             "Models to load at the start and to keep in memory. The server starts before they are loaded.";
         model_memory: u64 = int(16, 1_048_576, "MB"), Some("1024"),

@@ -207,6 +207,16 @@ impl SettingType for PathBuf {
     }
 }
 
+impl SettingType for Vec<PathBuf> {
+    fn read(texts: &[String], setting: &Setting) -> Result<Self, String> {
+        texts.iter().map(|text| PathBuf::read(std::slice::from_ref(text), setting)).collect()
+    }
+    fn to_toml(&self) -> Option<String> {
+        let texts: Vec<_> = self.iter().map(|path| path.to_string_lossy()).collect();
+        Some(quoted_list(&texts))
+    }
+}
+
 impl SettingType for Vec<String> {
     fn read(texts: &[String], _: &Setting) -> Result<Self, String> {
         Ok(texts.to_vec())

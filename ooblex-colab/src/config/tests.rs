@@ -52,6 +52,8 @@ fn example(setting: &Setting) -> (String, String) {
         ("onnxruntime", _) => quoted("/opt/onnxruntime/libonnxruntime.so"),
         ("model_dir", _) => quoted("/var/lib/ooblex/models"),
         ("model_url", _) => quoted("https://models.example.org/v1/"),
+        ("model_manifest", _) => ("/a.json,/b.json".into(), "[\"/a.json\", \"/b.json\"]".into()),
+        ("backgrounds", _) => quoted("/srv/backgrounds"),
         ("pin", _) => ("a,b".into(), "[\"a\", \"b\"]".into()),
         ("webrtc_port", _) => ("8443".into(), "8443".into()),
         ("model_name", _) => quoted("blur|sepia"),

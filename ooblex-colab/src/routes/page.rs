@@ -45,6 +45,11 @@ pub(super) async fn effects() -> Response {
     file(SCRIPT, include_str!("../../page/effects.js"))
 }
 
+/// `GET /page/models.js`.
+pub(super) async fn models() -> Response {
+    file(SCRIPT, include_str!("../../page/models.js"))
+}
+
 /// `GET /page/picture.js`.
 pub(super) async fn picture() -> Response {
     file(SCRIPT, include_str!("../../page/picture.js"))

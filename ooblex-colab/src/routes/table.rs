@@ -146,6 +146,13 @@ pub(super) const ROUTES: &[Route] = &[
         By::Own(|| get(page::effects)),
     ),
     Route::get(
+        "/page/models.js",
+        Right::Public,
+        "script of the page: models",
+        "text/javascript; charset=utf-8",
+        By::Own(|| get(page::models)),
+    ),
+    Route::get(
         "/page/picture.js",
         Right::Public,
         "script of the page: picture",
