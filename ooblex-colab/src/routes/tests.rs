@@ -716,6 +716,26 @@ async fn findings_are_given_as_data() {
 }
 
 #[tokio::test]
+async fn findings_from_before_a_private_effect_are_not_told() {
+    let site = site_that_finds();
+    push(&site, "cam");
+    while site.json("GET", "/streams/cam/annotations", "").await.0 != 200 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let stream = site.app.hub().get(&id("cam")).expect("a stream");
+    let private = ooblex_core::pipeline::Effect::pending("private", 9, ooblex_core::FailurePolicy::Blank);
+    assert!(stream.pipeline().swap().to(private));
+    site.problem("GET", "/streams/cam/annotations", "", 503, "no_frame").await;
+    let accept = [("accept", "text/event-stream")];
+    let response = site.ask("GET", "/streams/cam/annotations", &accept, "").await;
+    let mut body = response.into_body().into_data_stream();
+    let sequence = push(&site, "cam");
+    let event = futures::StreamExt::next(&mut body).await.expect("an event").expect("no error");
+    let event = String::from_utf8(event.to_vec()).expect("text");
+    assert!(event.starts_with(&format!("id: {sequence}\n")) && event.contains("\"items\":[]"), "{event}");
+}
+
+#[tokio::test]
 async fn findings_come_as_events_until_the_stream_ends() {
     let site = site_that_finds();
     site.app.hub().publish(&id("cam"), "upload").expect("begins");

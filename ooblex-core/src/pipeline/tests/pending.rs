@@ -64,6 +64,7 @@ async fn the_first_frame_waits_for_what_is_nearly_ready() {
     let pipeline = builder().effect(Effect::pending("quick", 1, FailurePolicy::Blank)).sink(sink.clone());
     let pipeline = pipeline.start().expect("starts");
     pipeline.input().push(bright()).expect("open");
+    tokio::time::sleep(Duration::from_millis(20)).await;
     pipeline.swap().to(ready(1, 7, FailurePolicy::Blank));
     assert_eq!(shown(&sink, 1).await, [(1, 7)]);
 }

@@ -173,3 +173,34 @@ async fn frames_pass_while_effects_come_and_go() {
     assert_eq!(sink.sequences(), (1..=45).collect::<Vec<_>>());
     assert_eq!(pipeline.stats().dropped.total(), 0);
 }
+
+/// An effect that is free runs where frames arrive, but not beside a processor that still works.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_frame_overtakes_the_one_before_a_swap() {
+    let (entered, go_on) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+    let gates = (entered.clone(), go_on.clone());
+    let slow = processor_fn(move |_, _| {
+        gates.0.wait();
+        gates.1.wait();
+        Ok(Verdict::Emit)
+    });
+    let came = Arc::<Mutex<Vec<_>>>::default();
+    let sink = Quick { busy: Arc::default(), came: came.clone() };
+    let pipeline = builder().processor("slow", slow).sink(sink).start().expect("starts");
+    pipeline.input().push(black()).expect("open");
+    tokio::task::block_in_place(|| entered.wait());
+    pipeline.swap().to(Effect::prepare("none", 1, Box::new(PassThrough)).expect("ready"));
+    pipeline.input().push(black()).expect("open");
+    assert_eq!(pipeline.input().queue_counts().waiting, 1, "it waits for its turn");
+    tokio::task::block_in_place(|| go_on.wait());
+    for count in 2..=3 {
+        while came.lock().expect("whole").len() < count {
+            tokio::task::yield_now().await;
+        }
+        pipeline.input().push(black()).expect("open");
+    }
+    pipeline.stop(SOON).await.expect("in time");
+    let sequences: Vec<u64> = came.lock().expect("whole").iter().map(|(sequence, ..)| *sequence).collect();
+    assert_eq!(sequences[..3], [1, 2, 3]);
+    assert_eq!(pipeline.swap().active().name, "none");
+}
