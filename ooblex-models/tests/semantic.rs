@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 use ooblex_core::testing::{conformance, frame_of, process_one, random_image};
 use ooblex_core::{
-    AnnotationKind, BufferPool, ColorSpace, FailurePolicy, Frame, Image, Options, PixelFormat, Registry,
-    convert,
+    AnnotationKind, BoxError, BufferPool, ColorSpace, Encoded, FailurePolicy, Frame, Image, ImageCodec,
+    Options, Picture, PictureDecoder, PixelFormat, Registry, StreamId, Want, convert,
 };
 use ooblex_models::engine::EngineKind;
 use ooblex_models::manager::{Models, ModelsConfig};
@@ -107,6 +107,32 @@ fn drawing_can_be_left_to_the_end_of_a_chain_or_out() {
     let bytes = |frame: &mut Frame| frame.image.pixels().expect("pixels").to_packed().expect("host");
     assert_eq!(bytes(&mut frame), bytes(&mut untouched));
     assert_eq!(frame.annotations.len(), 2);
+}
+
+/// A stand-in for a JPEG of noise.
+struct Noise;
+
+impl PictureDecoder for Noise {
+    fn decode(&self, encoded: &Encoded, want: Want, pool: &BufferPool) -> Result<Image, BoxError> {
+        let noise = random_image(PixelFormat::I420, encoded.width, encoded.height, ColorSpace::JPEG, 0, 3);
+        let factor = if let Want::Reduced(factor) = want { factor } else { 1 };
+        Ok(convert::reduce(&noise, factor, pool)?)
+    }
+}
+
+#[test]
+fn pixels_that_nobody_draws_on_are_not_decoded() {
+    let scene = registered(&onnx::linear(16, 32, &CLASSES), "hard");
+    for (draw, expected) in [(false, (1, 0)), (true, (0, 1))] {
+        let encoded = Encoded { codec: ImageCodec::Jpeg, data: Default::default(), width: 300, height: 200 };
+        let picture = Picture::encoded(encoded, std::sync::Arc::new(Noise), BufferPool::default());
+        let mut frame = Frame::new(StreamId::default(), 1, std::time::Instant::now(), picture);
+        let mut processor =
+            scene.registry.build("flags", &Options::new().with("draw", draw)).expect("builds");
+        process_one(&mut processor, &mut frame).expect("processes");
+        let counts = frame.image.counts();
+        assert_eq!((counts.decoded_reduced, counts.decoded_full), expected, "draw {draw}");
+    }
 }
 
 #[test]

@@ -149,10 +149,15 @@ mod tests {
         held.update(&[A, B], start);
         // The faces overlap, and one of them is found a little nearer to the other.
         let found = [0.22, 0.1, 0.2, 0.2];
-        held.update(&[found], after(start, 33));
-        let covered: Vec<_> = held.covered(after(start, 33)).collect();
-        assert_eq!(covered.len(), 2);
-        assert!(covered.iter().any(|c| contains(c, &A)) && covered.iter().any(|c| contains(c, &found)));
+        for ms in [33, 66, 99] {
+            held.update(&[found], after(start, ms));
+            let covered: Vec<_> = held.covered(after(start, ms)).collect();
+            assert_eq!(covered.len(), 2);
+            assert!(
+                covered.iter().any(|c| contains(c, &A)) && covered.iter().any(|c| contains(c, &found)),
+                "{ms}"
+            );
+        }
     }
 
     #[test]

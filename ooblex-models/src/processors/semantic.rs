@@ -15,7 +15,7 @@ use super::background::{Masks, smooth, smooth_param};
 use super::manifest::{Class, Manifest, ManifestError, SegmentationSpec};
 use super::segmentation::{Tint, draw_param, opacity, opacity_param};
 use crate::manager::{ModelError, ModelHandle, Models};
-use crate::preprocess::Preprocess;
+use crate::preprocess::{Preprocess, analysis_image};
 use crate::smooth::Smooth;
 
 /// Most classes that are reported of one frame: those that cover most of it.
@@ -36,6 +36,8 @@ pub struct Semantic {
     values: Vec<u8>,
     masks: Masks,
     tint: Option<Tint>,
+    /// Whether masks are drawn, here or by whoever took the drawing.
+    draws: bool,
 }
 
 impl Semantic {
@@ -59,6 +61,7 @@ impl Semantic {
             values: Vec::new(),
             masks: Masks::default(),
             tint: None,
+            draws: false,
         })
     }
 
@@ -66,6 +69,7 @@ impl Semantic {
     pub fn drawn(mut self, classes: &[Class], opacity: f32) -> Self {
         let colors = classes.iter().filter_map(|class| Some((class.name.as_str().into(), class.color?)));
         self.tint = Some(Tint::new([self.handle.name()], colors, opacity));
+        self.draws = true;
         self
     }
 
@@ -98,7 +102,10 @@ impl Semantic {
 
 impl FrameProcessor for Semantic {
     fn process(&mut self, frame: &mut Frame, cx: &mut ProcessContext<'_>) -> Result<Verdict, ProcessError> {
-        self.preprocess.fill(frame.image.pixels()?, self.handle.input(0)?)?;
+        let image = analysis_image(&mut frame.image, self.preprocess.spec(), self.draws)?;
+        self.preprocess.fill(&image, self.handle.input(0)?)?;
+        // Drawing would copy pixels that somebody shares.
+        drop(image);
         let outputs = self.handle.run(cx.deadline)?;
         let seen = outputs.first().ok_or("it has no output".to_owned());
         let seen = seen.and_then(|output| self.winners.decide(output));
