@@ -22,13 +22,14 @@ fn expected(faces: &Value, corners: &str) -> Vec<(Vec<f32>, f32)> {
     faces.iter().map(|face| (numbers(&face[corners]), numbers(&face["score"])[0])).collect()
 }
 
-/// MediaPipe resizes a little differently: a tenth of the score at most, and a hundredth of the box.
+/// MediaPipe takes single pixels where we average: its landmarks are up to a twentieth of the face off from those that its
+/// model finds in a good resize, and its boxes less. Eyes exchanged would be half a face apart.
 fn check_mediapipe(lab: &Lab, path: &std::path::Path, faces: &Value, what: &str) {
     let frame = lab.look("face_detection", Options::new(), &yuv(&open(path), ColorSpace::JPEG));
     let found = found(&frame);
     assert_found(&found, &expected(faces, "box_px_xyxy"), 0.9, 0.03, what);
     for (face, expected) in found.iter().zip(faces.as_array().expect("faces")) {
-        assert_points(face, &expected["keypoints_px"], 0.03, what);
+        assert_points(face, &expected["keypoints_px"], 0.07, what);
     }
 }
 
@@ -47,6 +48,7 @@ fn large_faces_lie_where_mediapipe_finds_them(lab: &Lab) {
     assert_eq!((face.points.len(), face.point_scores.len()), (6, 0));
 }
 
+/// With half the colour, which is what video has, the model sees a slightly longer face.
 fn small_faces_lie_where_centerface_finds_them(lab: &Lab) {
     for (name, path) in [
         ("astronaut.png", "models/astronaut.png"),
@@ -54,14 +56,15 @@ fn small_faces_lie_where_centerface_finds_them(lab: &Lab) {
         ("coffee.png", "models/coffee.png"),
     ] {
         let expected_faces = whole(name, "centerface");
-        let options = Options::new().with("model", "centerface");
-        let frame = lab.look("face_detection", options, &picture(path));
-        let found = found(&frame);
-        assert_found(&found, &expected(&expected_faces, "box"), 0.92, 0.05, name);
-        for (face, expected) in found.iter().zip(expected_faces.as_array().expect("faces")) {
-            assert_points(face, &expected["points"], 0.02, name);
+        for (image, least) in [(open(&golden(path)), 0.97), (picture(path), 0.9)] {
+            let frame = lab.look("face_detection", Options::new().with("model", "centerface"), &image);
+            let found = found(&frame);
+            assert_found(&found, &expected(&expected_faces, "box"), least, 0.02, name);
+            for (face, expected) in found.iter().zip(expected_faces.as_array().expect("faces")) {
+                assert_points(face, &expected["points"], 0.02, name);
+            }
+            assert!(frame.annotations.iter().all(|a| &*a.model == "centerface" && a.points.len() == 5));
         }
-        assert!(frame.annotations.iter().all(|a| &*a.model == "centerface" && a.points.len() == 5));
     }
 }
 
