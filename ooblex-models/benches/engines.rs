@@ -7,7 +7,9 @@
 #![allow(missing_docs)] // Criterion's macros make undocumented items.
 #![allow(clippy::print_stdout)]
 
-use std::path::{Path, PathBuf};
+#[path = "../tests/common/onnxruntime.rs"]
+mod onnxruntime;
+
 use std::process::Command;
 use std::time::Duration;
 
@@ -72,19 +74,8 @@ fn gpu_name() -> String {
     output.map_or_else(|_| "a GPU".into(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// ONNX Runtime of the tests.
-fn onnxruntime() -> Option<PathBuf> {
-    let lib = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.venv/lib");
-    let folders =
-        std::fs::read_dir(lib).ok()?.flatten().map(|p| p.path().join("site-packages/onnxruntime/capi"));
-    let mut files = folders.filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten();
-    files
-        .find(|file| file.file_name().to_string_lossy().starts_with("libonnxruntime.so"))
-        .map(|file| file.path())
-}
-
 fn engines(c: &mut Criterion) {
-    let onnxruntime = onnxruntime();
+    let onnxruntime = onnxruntime::onnxruntime();
     for kind in EngineKind::ALL {
         let choice = match engine::choose(Some(kind), onnxruntime.as_deref()) {
             Ok(choice) => choice,

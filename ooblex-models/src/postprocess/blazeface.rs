@@ -165,7 +165,9 @@ mod tests {
             logits[0] = bad;
             assert_eq!(faces(&regressors, &logits, 0.5), Err(OutputError::NotFinite), "{bad}");
         }
-        assert_eq!(with(0, f32::MAX).and(with(2, f32::MIN)), Err(OutputError::NotFinite), "sums overflow");
+        let mut large = regressors.clone();
+        (large[7 * NUMBERS], large[7 * NUMBERS + 2]) = (f32::MAX, f32::MIN);
+        assert_eq!(faces(&large, &logits, 0.5), Err(OutputError::NotFinite), "sums overflow");
         for wrong in [&[][..], &logits[1..]] {
             assert!(matches!(faces(&regressors, wrong, 0.5), Err(OutputError::Length { .. })));
         }

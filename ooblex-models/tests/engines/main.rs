@@ -8,4 +8,6 @@ mod golden;
 mod hostile;
 mod models;
 mod onnx;
+#[path = "../common/onnxruntime.rs"]
+mod onnxruntime;
 mod support;

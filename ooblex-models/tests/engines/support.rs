@@ -1,6 +1,6 @@
 //! Engines, models and pictures.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use ooblex_models::engine::{
@@ -8,19 +8,11 @@ use ooblex_models::engine::{
 };
 use ooblex_models::{DType, Tensor};
 
+pub(crate) use crate::onnxruntime::onnxruntime;
+
 /// The package.
 pub(crate) fn package() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// ONNX Runtime of the tests' Python environment.
-pub(crate) fn onnxruntime() -> Option<PathBuf> {
-    let environments = package().ancestors().map(|above| above.join(".venv/lib"));
-    let pythons = environments.filter_map(|lib| std::fs::read_dir(lib).ok()).flatten().flatten();
-    let folders = pythons.map(|python| python.path().join("site-packages/onnxruntime/capi"));
-    let files = folders.filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten();
-    let library = |path: &PathBuf| path.to_string_lossy().contains("/libonnxruntime.so");
-    files.map(|file| file.path()).find(library)
 }
 
 /// The engine, or nothing, said as a skipped test, where ONNX Runtime is not installed.
