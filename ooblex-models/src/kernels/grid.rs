@@ -63,6 +63,44 @@ impl Grid {
     }
 }
 
+/// Fills `to` with the means of squares of 2x2 of `from`, whose samples must be below 2^15, rounded down; the border is
+/// repeated where a side is odd.
+pub(crate) fn halve(simd: Simd, from: &mut Grid, to: &mut Grid) {
+    let (width, height) = (from.width, from.height);
+    if width % 2 == 1 {
+        // A row has room for one more: it is padded to an even number.
+        (0..height).for_each(|y| {
+            let row = from.row_mut(y);
+            row[width] = row[width - 1];
+        });
+    }
+    to.resize(width.div_ceil(2), height.div_ceil(2));
+    simd.run(Halve { from, to });
+}
+
+struct Halve<'a> {
+    from: &'a Grid,
+    to: &'a mut Grid,
+}
+
+impl Kernel for Halve<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let Self { from, to } = self;
+        let half = |row: &[u16], x: usize| L::load(&row[x..]).down::<1>();
+        for y in 0..to.height {
+            let (top, bottom) = (from.row(2 * y), from.row((2 * y + 1).min(from.height - 1)));
+            for x in (0..to.width).step_by(LANES) {
+                let left = half(top, 2 * x).plus(half(bottom, 2 * x)).down::<1>();
+                let right = half(top, 2 * x + LANES).plus(half(bottom, 2 * x + LANES)).down::<1>();
+                left.pair_sums(right).store(&mut to.row_mut(y)[x..]);
+            }
+        }
+    }
+}
+
 /// Averages planes down; keeps its scratch memory.
 #[derive(Debug, Default)]
 pub(crate) struct Reduce {
@@ -152,6 +190,29 @@ mod tests {
     use ooblex_core::{ColorSpace, PixelFormat};
 
     use super::*;
+
+    #[test]
+    fn halves_are_means_of_squares() {
+        let mut random = ooblex_core::testing::Random::new(2);
+        for (width, height) in [(1, 1), (2, 3), (31, 4), (33, 17), (64, 9)] {
+            let (mut from, mut to) = (Grid::default(), Grid::default());
+            from.resize(width, height);
+            from.samples_mut().iter_mut().for_each(|v| *v = random.below(1 << 15) as u16);
+            let original = from.clone();
+            halve(Simd::detect(), &mut from, &mut to);
+            assert_eq!((to.width(), to.height()), (width.div_ceil(2), height.div_ceil(2)));
+            for y in 0..to.height() {
+                for x in 0..to.width() {
+                    let at = |dx: usize, dy: usize| {
+                        f64::from(original.row((2 * y + dy).min(height - 1))[(2 * x + dx).min(width - 1)])
+                    };
+                    let exact = (at(0, 0) + at(1, 0) + at(0, 1) + at(1, 1)) / 4.0;
+                    let got = f64::from(to.row(y)[x]);
+                    assert!(got <= exact && exact - got <= 2.0, "{width}x{height} at {x},{y}: {got} {exact}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn samples_are_means_of_squares() {

@@ -5,8 +5,11 @@
 use ooblex_core::{Image, ImageError};
 
 use super::gaussian::{Gaussian, Weights};
-use super::grid::{FRACTION, FULL, Grid, Reduce};
+use super::grid::{FRACTION, FULL, Grid, MAX_LEVELS, Reduce, halve};
 use crate::simd::{Kernel, LANES, Lanes, Simd};
+
+/// The largest standard deviation that is blurred as it is, in samples; for a larger one everything is halved once more.
+const LARGEST: f64 = 4.0;
 
 /// Blurs surroundings; keeps its scratch memory.
 #[derive(Debug, Default)]
@@ -15,12 +18,22 @@ pub(crate) struct Surround {
     gaussian: Gaussian,
     weights: Grid,
     planes: [Grid; 3],
+    spare: Grid,
+    /// The kernel, and the deviation in samples that it is for.
+    kernel: Option<(f64, Weights)>,
+}
+
+/// A blurred surrounding.
+pub(crate) struct Surroundings<'a> {
+    /// Y, U and V, all of the same size; of a Gray8 picture only the first means anything.
+    pub(crate) planes: [&'a Grid; 3],
+    /// How often the picture's sides were halved.
+    pub(crate) levels: u32,
 }
 
 impl Surround {
     /// Reads an I420 or Gray8 `image`. `keep` has the luma plane's sides divided by 2^`levels`, `levels` at least 1,
-    /// and is 0 outside and [`FULL`] inside. The result has the size of `keep`: blurred Y, U and V; of a Gray8 picture
-    /// only the first means anything.
+    /// and is 0 outside and [`FULL`] inside. `sigma` is the standard deviation in pixels of the picture.
     ///
     /// # Errors
     /// [`ImageError::DeviceMemory`].
@@ -30,22 +43,36 @@ impl Surround {
         image: &Image,
         keep: &Grid,
         levels: u32,
-        kernel: &Weights,
-    ) -> Result<[&Grid; 3], ImageError> {
+        sigma: f64,
+    ) -> Result<Surroundings<'_>, ImageError> {
+        let mut sigma = sigma / f64::from(1u32 << levels);
+        let mut more = 0;
+        while sigma > LARGEST && levels + more < MAX_LEVELS {
+            (sigma, more) = (sigma / 2.0, more + 1);
+        }
+        let kernel = match &mut self.kernel {
+            Some((known, kernel)) if *known == sigma => kernel,
+            other => &mut other.insert((sigma, Weights::with_sigma(sigma))).1,
+        };
         self.weights.resize(keep.width(), keep.height());
         simd.run(Outside { keep, weights: &mut self.weights });
-        let count = image.format().plane_count();
-        for (index, grid) in self.planes.iter_mut().enumerate().take(count) {
+        let planes = &mut self.planes[..image.format().plane_count()];
+        for (index, grid) in planes.iter_mut().enumerate() {
             let levels = if index == 0 { levels } else { levels - 1 };
             self.reduce.run(simd, image.plane(index)?, levels, grid);
             simd.run(Multiply { weights: &self.weights, grid });
+        }
+        for grid in planes.iter_mut().chain([&mut self.weights]) {
+            for _ in 0..more {
+                halve(simd, grid, &mut self.spare);
+                std::mem::swap(grid, &mut self.spare);
+            }
             self.gaussian.run_wide(simd, kernel, grid);
         }
-        self.gaussian.run_wide(simd, kernel, &mut self.weights);
-        for grid in self.planes.iter_mut().take(count) {
+        for grid in planes {
             simd.run(Divide { weights: &self.weights, grid });
         }
-        Ok(self.planes.each_ref())
+        Ok(Surroundings { planes: self.planes.each_ref(), levels: levels + more })
     }
 }
 
@@ -139,15 +166,20 @@ mod tests {
         }
         let keep = mask(60, 40, |x, y| if (20..40).contains(&x) && y >= 10 { FULL } else { 0 });
         let mut surround = Surround::default();
-        let kernel = Weights::with_sigma(6.0);
-        let [luma, u, _] = surround.run(Simd::detect(), &image, &keep, 1, &kernel).expect("blurs");
-        for y in 0..40 {
-            for x in 0..60 {
-                let got = luma.row(y)[x] >> FRACTION;
-                if keep.row(y)[x] == 0 {
-                    assert!(got.abs_diff(30) <= 2, "{got} at {x},{y}");
+        for (sigma, levels) in [(6.0, 1), (12.0, 2), (40.0, 4)] {
+            let blurred = surround.run(Simd::detect(), &image, &keep, 1, sigma).expect("blurs");
+            assert_eq!(blurred.levels, levels);
+            let [luma, u, _] = blurred.planes;
+            let more = levels - 1;
+            for y in 0..luma.height() {
+                for x in 0..luma.width() {
+                    if keep.row((y << more).min(39))[(x << more).min(59)] > 0 {
+                        continue;
+                    }
+                    let [got, u] = [luma, u].map(|grid| grid.row(y)[x] >> FRACTION);
+                    assert!(got.abs_diff(30) <= 3, "sigma {sigma}: {got} at {x},{y}");
+                    assert!(u.abs_diff(128) <= 1, "sigma {sigma}: {u} at {x},{y}");
                 }
-                assert_eq!(u.row(y)[x] >> FRACTION, 128, "at {x},{y}");
             }
         }
     }
@@ -160,8 +192,8 @@ mod tests {
             let keep = mask(w, h, |x, y| ((x * 7 + y * 3) % 11) as u16 * (FULL / 10));
             let sigma = 2.0;
             let mut surround = Surround::default();
-            let kernel = Weights::with_sigma(sigma);
-            let [luma, ..] = surround.run(Simd::detect(), &image, &keep, 1, &kernel).expect("blurs");
+            let blurred = surround.run(Simd::detect(), &image, &keep, 1, 2.0 * sigma).expect("blurs");
+            let [luma, ..] = blurred.planes;
             let mut small = Grid::default();
             Reduce::default().run(Simd::detect(), image.plane(0).expect("host"), 1, &mut small);
             let bell = |d: isize| (-((d * d) as f64) / (2.0 * sigma * sigma)).exp();

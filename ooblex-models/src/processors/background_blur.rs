@@ -7,7 +7,6 @@ use ooblex_core::{
 
 use super::background::{Layer, Person, edge, edge_param, smooth, smooth_param};
 use crate::kernels::blend::Grown;
-use crate::kernels::gaussian::Weights;
 use crate::kernels::grow::Grow;
 use crate::kernels::surround::Surround;
 use crate::manager::{ModelError, Models, SELFIE_LANDSCAPE};
@@ -28,8 +27,6 @@ pub struct BackgroundBlur {
     grow: [Grow; 2],
     /// Standard deviation as a share of the longer side.
     sigma: f64,
-    /// The kernel, and the deviation in samples that it is for.
-    kernel: Option<(f64, Weights)>,
 }
 
 impl BackgroundBlur {
@@ -45,25 +42,20 @@ impl BackgroundBlur {
             surround: Surround::default(),
             grow: Default::default(),
             sigma: f64::from(strength.clamp(1, 100)) * PER_STEP,
-            kernel: None,
         })
     }
 }
 
 impl FrameProcessor for BackgroundBlur {
     fn process(&mut self, frame: &mut Frame, cx: &mut ProcessContext<'_>) -> Result<Verdict, ProcessError> {
-        let mask = self.person.find(frame, cx)?;
+        let mask = self.person.find(frame, cx, true)?;
         let image = make_planar(&mut frame.image)?;
         let (width, height) = (image.width(), image.height());
         let layer = &mut self.layer;
         layer.keep_inside(&mask, width, height)?;
-        let sigma = self.sigma * f64::from(width.max(height)) / f64::from(1u32 << layer.levels);
-        let kernel = match &mut self.kernel {
-            Some((known, kernel)) if *known == sigma => kernel,
-            other => &mut other.insert((sigma, Weights::with_sigma(sigma))).1,
-        };
-        let blurred = self.surround.run(layer.simd, image, &layer.keep, layer.levels, kernel)?;
-        let mut behind = Grown::new(blurred, layer.levels, &mut self.grow);
+        let sigma = self.sigma * f64::from(width.max(height));
+        let blurred = self.surround.run(layer.simd, image, &layer.keep, layer.levels, sigma)?;
+        let mut behind = Grown::new(blurred.planes, blurred.levels, &mut self.grow);
         layer.blend(image, &mut behind)?;
         Ok(Verdict::Emit)
     }

@@ -57,7 +57,7 @@ impl BackgroundRemove {
 
 impl FrameProcessor for BackgroundRemove {
     fn process(&mut self, frame: &mut Frame, cx: &mut ProcessContext<'_>) -> Result<Verdict, ProcessError> {
-        let mask = self.person.find(frame, cx)?;
+        let mask = self.person.find(frame, cx, true)?;
         self.layer.keep_inside(&mask, frame.image.width(), frame.image.height())?;
         let image = frame.image.make(PixelFormat::I420)?;
         self.outline.clean(&self.layer, image)?;

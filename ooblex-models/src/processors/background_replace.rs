@@ -63,7 +63,7 @@ impl BackgroundReplace {
 
 impl FrameProcessor for BackgroundReplace {
     fn process(&mut self, frame: &mut Frame, cx: &mut ProcessContext<'_>) -> Result<Verdict, ProcessError> {
-        let mask = self.person.find(frame, cx)?;
+        let mask = self.person.find(frame, cx, true)?;
         let image = frame.image.make(PixelFormat::I420)?;
         let (width, height, color) = (image.width(), image.height(), image.color());
         self.layer.keep_inside(&mask, width, height)?;

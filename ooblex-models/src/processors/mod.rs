@@ -25,6 +25,7 @@ mod pixelate_faces;
 mod pose_detection;
 mod segmentation;
 mod semantic;
+mod style_transfer;
 
 use ooblex_core::Registry;
 
@@ -34,6 +35,7 @@ pub use self::background_remove::{BackgroundRemove, Removal};
 pub use self::background_replace::{Background, BackgroundReplace};
 pub use self::segmentation::Segmentation;
 pub use self::semantic::{Semantic, register_segmentation};
+pub use self::style_transfer::{StyleOptions, StyleTransfer};
 use crate::manager::Models;
 
 /// Adds every processor of this module to `registry`; they run the models of `models`.
@@ -53,6 +55,7 @@ pub fn register_models(registry: &mut Registry, models: &Models) {
     pixelate_faces::register(registry, models);
     pose_detection::register(registry, models);
     segmentation::register(registry, models);
+    style_transfer::register(registry, models);
 }
 
 /// Adds `background_replace` again, now with pictures to choose from.

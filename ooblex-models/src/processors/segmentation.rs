@@ -41,7 +41,7 @@ impl Segmentation {
 
 impl FrameProcessor for Segmentation {
     fn process(&mut self, frame: &mut Frame, cx: &mut ProcessContext<'_>) -> Result<Verdict, ProcessError> {
-        self.person.find(frame, cx)?;
+        self.person.find(frame, cx, self.tint.is_some())?;
         match &mut self.tint {
             Some(tint) => tint.process(frame, cx),
             None => Ok(Verdict::Emit),

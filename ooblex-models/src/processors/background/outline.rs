@@ -4,7 +4,6 @@ use ooblex_core::{Image, ImageError};
 
 use super::layer::Layer;
 use crate::kernels::blend::{Blend, Grown};
-use crate::kernels::gaussian::Weights;
 use crate::kernels::grid::{FULL, Grid};
 use crate::kernels::grow::Grow;
 use crate::kernels::surround::Surround;
@@ -15,29 +14,15 @@ const SPREAD: f64 = 2.0;
 
 /// Replaces the colours of the person's outline by those of the person beside it. Pixels there show some of the
 /// background, which would be seen as a rim in front of another one. Keeps its memory.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(in crate::processors) struct Outline {
     /// How much of the picture stays: everything where it is the person alone, nothing from the middle of the outline on.
     core: Grid,
     /// The rest.
     hidden: Grid,
     surround: Surround,
-    kernel: Weights,
     grow: [Grow; 2],
     blend: Blend,
-}
-
-impl Default for Outline {
-    fn default() -> Self {
-        Self {
-            core: Grid::default(),
-            hidden: Grid::default(),
-            surround: Surround::default(),
-            kernel: Weights::with_sigma(SPREAD),
-            grow: Default::default(),
-            blend: Blend::default(),
-        }
-    }
 }
 
 impl Outline {
@@ -60,8 +45,9 @@ impl Outline {
             *core = (2 * keep.min(FULL)).saturating_sub(FULL);
             *hidden = FULL - *core;
         }
-        let inside = self.surround.run(layer.simd, image, &self.hidden, layer.levels, &self.kernel)?;
-        let mut behind = Grown::new(inside, layer.levels, &mut self.grow);
+        let sigma = SPREAD * f64::from(1u32 << layer.levels);
+        let inside = self.surround.run(layer.simd, image, &self.hidden, layer.levels, sigma)?;
+        let mut behind = Grown::new(inside.planes, inside.levels, &mut self.grow);
         self.blend.run(layer.simd, image, &self.core, layer.levels, &mut behind)
     }
 }

@@ -8,6 +8,7 @@ use ooblex_core::{Annotation, AnnotationKind, BoxError, Frame, Image, Mask, Proc
 use super::masks::Masks;
 use crate::manager::{ModelError, ModelHandle, Models, SELFIE_GENERAL, SELFIE_LANDSCAPE};
 use crate::preprocess::{InputSpec, Preprocess};
+use crate::processors::faces::look;
 use crate::smooth::{MaskSmoother, PAUSE};
 
 /// The label of the mask.
@@ -15,6 +16,8 @@ pub(in crate::processors) const LABEL: &str = "person";
 
 /// Pictures at least this much wider than high go to the model for wide ones.
 const WIDE: f32 = 1.25;
+/// The longer side of both models' inputs.
+const LONGER: u32 = 256;
 /// Confidence of a pixel from which it counts as the person, of 255.
 const INSIDE: u8 = 128;
 
@@ -83,7 +86,8 @@ impl Person {
         self.wide.handle.load().map(|_| ())
     }
 
-    /// The mask of the person in the frame's picture. A person who is there is annotated as well.
+    /// The mask of the person in the frame's picture. A person who is there is annotated as well. A compressed picture is
+    /// decoded `whole` if the pixels are needed anyway, else at a reduced size.
     ///
     /// # Errors
     /// Whatever decoding or the model says.
@@ -91,11 +95,12 @@ impl Person {
         &mut self,
         frame: &mut Frame,
         cx: &ProcessContext<'_>,
+        whole: bool,
     ) -> Result<Mask, ProcessError> {
-        let image = frame.image.pixels()?;
-        let wide = image.width() as f32 >= WIDE * image.height() as f32;
+        let image = if whole { frame.image.pixels()?.clone() } else { look(&mut frame.image, LONGER)? };
+        let wide = frame.image.width() as f32 >= WIDE * frame.image.height() as f32;
         let eye = if wide { &mut self.wide } else { &mut self.square };
-        let seen = eye.see(image, cx.deadline).map_err(ProcessError::Frame)?;
+        let seen = eye.see(&image, cx.deadline).map_err(ProcessError::Frame)?;
         self.values.clear();
         // What is not a number becomes 0: not the person.
         self.values.extend(seen.iter().map(|v| (v * 255.0 + 0.5) as u8));
