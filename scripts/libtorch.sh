@@ -6,7 +6,7 @@
 # The crate `tch` wants exactly this version. It comes out of the PyPI package of torch, of which the CPU half alone is
 # kept, 480 of 1,500 MB: the library that computes on the CPU also runs without the one for CUDA, but links to two small
 # CUDA libraries, which their own packages bring, and to a collecting library, for which an empty one stands in. Costs
-# nothing when it is all there; the first time it downloads 580 MB.
+# nothing when it is all there; the first time it downloads 580 MB. With --no-fetch it fails instead.
 #
 #   OOBLEX_CACHE   where it lies (default: $XDG_CACHE_HOME/ooblex or ~/.cache/ooblex)
 set -euo pipefail
@@ -19,6 +19,10 @@ say() { echo "libtorch: $*" >&2; }
 if [ "$(cat "$root/complete" 2>/dev/null)" != "$version" ]; then
     if [ "$(uname -s)-$(uname -m)" != Linux-x86_64 ]; then
         say "this recipe is for Linux on x86-64; elsewhere set LIBTORCH to a libtorch $version"
+        exit 1
+    fi
+    if [ "${1:-}" = --no-fetch ]; then
+        say "no libtorch in $root; scripts/libtorch.sh fetches it"
         exit 1
     fi
     say "fetching torch $version into $root"

@@ -2,10 +2,10 @@
 # Gets this machine ready to build and run Ooblex (tier `run`) or also to test it (tier `test`).
 #
 # Looks for what is needed and installs only what is missing: Debian packages by apt-get, as root or through sudo,
-# and for the tests a Python virtual environment outside the checkout. With everything in place it is silent and
+# and for the tests a Python virtual environment and libtorch outside the checkout. With everything in place it is silent and
 # takes a fraction of a second. Where it may not install anything it prints the line to run and exits with 1.
 #
-#   OOBLEX_CACHE   where the virtual environment lies (default: $XDG_CACHE_HOME/ooblex or ~/.cache/ooblex)
+#   OOBLEX_CACHE   where these two lie (default: $XDG_CACHE_HOME/ooblex or ~/.cache/ooblex)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -137,6 +137,8 @@ if [ "$tier" = test ]; then
         # Copied last: an installation that was interrupted counts as none.
         cp tests/requirements.txt "$venv/requirements.txt"
     fi
+    # Only the step `torch` of scripts/test.sh needs it, and says where it is not there.
+    scripts/libtorch.sh >/dev/null || say "libtorch could not be fetched"
     # Tests find the environment here. A directory of that name is the user's own business.
     if [ -L .venv ] || [ ! -e .venv ]; then
         [ "$(readlink .venv)" = "$venv" ] || ln -sfn "$venv" .venv

@@ -74,6 +74,44 @@ tests() {
     fi
 }
 
+# engine_tests STEP FEATURES TARGET...: lints and tests an engine that is behind a feature, in the same target directory,
+# and nothing but the tests that are about it.
+reports=()
+engine_tests() {
+    local name=$1 features=$2
+    shift 2
+    local what=(--release -p ooblex-models --features "$features" "$@")
+    cargo clippy "${what[@]}" -- -D warnings || return 1
+    if [ "$report" = "$logs/tests.log" ]; then
+        cargo test "${what[@]}" --no-fail-fast -- --show-output "$name"
+    else
+        rm -f "target/nextest/ci-$name/junit.xml"
+        cargo nextest run "${what[@]}" --profile "ci-$name" -E "test($name) or test(/^engine::/)"
+    fi
+}
+add_report() {
+    if [ "$report" = "$logs/tests.log" ]; then reports+=("$logs/$1.log"); else reports+=("target/nextest/ci-$1/junit.xml"); fi
+}
+
+# candle, and ONNX Runtime with its providers for GPUs, which compile and have tests that need no GPU.
+candle() { engine_tests candle candle,onnx-tensorrt --lib --test engines; }
+
+# libtorch is made for few machines, so its absence fails in continuous integration alone.
+torch() {
+    local exports
+    exports=$(scripts/libtorch.sh --no-fetch) || return 1
+    eval "$exports"
+    engine_tests torch torch --test engines
+}
+torch_or_skip() {
+    if [ -z "${CI:-}" ] && ! scripts/libtorch.sh --no-fetch >/dev/null 2>&1; then
+        row torch skipped "" "no libtorch; scripts/libtorch.sh fetches it"
+    else
+        step torch torch
+        add_report torch
+    fi
+}
+
 docs() { RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --workspace; }
 
 core_crates() {
@@ -98,7 +136,7 @@ fuzz() {
 results() {
     "$python" -m doctest scripts/test_results.py || return 1
     "$python" scripts/test_results.py --mandatory tests/mandatory.txt --skips "$logs/skips.txt" \
-        "$report" "$logs/doctests.log" >"$logs/results.txt"
+        "$report" "$logs/doctests.log" "${reports[@]}" >"$logs/results.txt"
     local status=$?
     cat "$logs/results.txt"
     tail -n 1 "$logs/results.txt" >"$logs/results.note"
@@ -112,9 +150,12 @@ step clippy cargo clippy --release --workspace --all-targets --keep-going -- -D 
 if step build build; then
     step tests tests
     step doctests cargo test --doc --release --workspace --no-fail-fast
+    step candle candle
+    add_report candle
+    torch_or_skip
     step results results
 else
-    for name in tests doctests results; do not_run "$name" "the build failed"; done
+    for name in tests doctests candle torch results; do not_run "$name" "the build failed"; done
 fi
 step fuzz fuzz
 step docs docs

@@ -116,7 +116,10 @@ impl App {
             (Ok(loaded), _) if arguments.print_config => say(&print(&loaded)),
             (Ok(loaded), Command::Models) => self.look_after_models(&arguments, &loaded),
             (Ok(loaded), Command::Doctor) => {
-                let report = doctor::examine(&loaded, &self.registry, arguments.ask_stun);
+                if let Err(error) = self.models.configure(models_config(&loaded.config)) {
+                    return fail(error);
+                }
+                let report = doctor::examine(&loaded, &self.registry, &self.models, arguments.ask_stun);
                 let said = say(&report.text);
                 if report.can_serve { said } else { ExitCode::from(FAILED) }
             }

@@ -1,17 +1,18 @@
 //! `ooblex-colab doctor`: what was found, what is missing, and how to fix it.
 
+mod models;
 mod network;
 
 use std::fmt::Write;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
 
 use ooblex_core::Registry;
+use ooblex_models::manager::Models;
 
 use crate::access::{Access, EXPOSURE_FIX};
 use crate::cli::VERSION;
-use crate::config::{Loaded, UseGpu};
+use crate::config::Loaded;
 use crate::process::file_limit;
 
 /// What `doctor` prints, and whether `serve` would work.
@@ -50,8 +51,9 @@ impl Findings {
     }
 }
 
-/// Examines the machine for a server with this configuration. Nothing outside is asked, unless `ask_stun`.
-pub(crate) fn examine(loaded: &Loaded, registry: &Registry, ask_stun: bool) -> Report {
+/// Examines the machine for a server with this configuration; `models` are configured with it. Nothing outside is asked,
+/// unless `ask_stun`.
+pub(crate) fn examine(loaded: &Loaded, registry: &Registry, models: &Models, ask_stun: bool) -> Report {
     let mut findings = Findings::default();
     let _ = writeln!(
         findings.text,
@@ -62,13 +64,11 @@ pub(crate) fn examine(loaded: &Loaded, registry: &Registry, ask_stun: bool) -> R
     configuration(&mut findings, loaded);
     processor(&mut findings);
     codecs(&mut findings);
-    accelerator(&mut findings, loaded.config.use_gpu);
     let effects = registry.kinds().count();
     let needs = registry.kinds().filter(|k| k.needs_model.is_some()).count();
-    findings.add(Verdict::Fine, "effects", &format!("{effects}; `ooblex-colab effects` lists them"), "");
-    let models =
-        if needs == 0 { "none; no effect needs one".to_owned() } else { format!("{needs} effects need one") };
-    findings.add(Verdict::Fine, "models", &models, "");
+    let found = format!("{effects}, {needs} of them run models; `ooblex-colab effects` lists them");
+    findings.add(Verdict::Fine, "effects", &found, "");
+    self::models::models(&mut findings, models, loaded.config.use_gpu);
     files(&mut findings, loaded.config.max_viewers);
     ports(&mut findings, loaded);
     network::webrtc(&mut findings, &loaded.config, ask_stun);
@@ -159,18 +159,6 @@ fn assembly_of_openh264() -> Option<bool> {
     let decoder = ["WelsCreate", "Decoder\0"].concat();
     let assembly = [["WelsCopy16x16_", "sse2\0"], ["WelsCopy16x16_", "AArch64_neon\0"]];
     has(&decoder).then(|| assembly.iter().any(|name| has(&name.concat())))
-}
-
-fn accelerator(findings: &mut Findings, use_gpu: UseGpu) {
-    let card = ["/dev/nvidia0", "/dev/kfd"].into_iter().find(|p| Path::new(p).exists());
-    let found = match card {
-        Some(device) => format!("{device} is there, but {}", crate::NO_ACCELERATOR),
-        None => format!("none found; {}", crate::NO_ACCELERATOR),
-    };
-    match use_gpu {
-        UseGpu::Required => findings.add(Verdict::Bad, "accelerator", &found, "set use_gpu to auto or off"),
-        _ => findings.add(Verdict::Fine, "accelerator", &found, ""),
-    }
 }
 
 /// Files a server needs beside those of its viewers.

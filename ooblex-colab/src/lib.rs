@@ -58,6 +58,3 @@ pub use app::App;
 pub use cli::{Arguments, Command, ModelsAction, ModelsArguments};
 pub use server::{Left, Server, StartError};
 pub use sources::AttachError;
-
-/// Why there is no accelerator to use.
-pub(crate) const NO_ACCELERATOR: &str = "this version has no accelerator; effects run on the CPU";

@@ -54,7 +54,14 @@ macro_rules! value_from {
 }
 
 value_from!(bool => Bool as bool, i64 => Int as i64, i32 => Int as i64, u32 => Int as i64, u8 => Int as i64,
-    f64 => Float as f64, f32 => Float as f64, String => Text as String, &str => Text as String);
+    f64 => Float as f64, String => Text as String, &str => Text as String);
+
+impl From<f32> for Value {
+    /// The shortest decimal that means this number, so that 0.4 is shown as 0.4.
+    fn from(v: f32) -> Self {
+        Self::Float(v.to_string().parse().unwrap_or(f64::from(v)))
+    }
+}
 
 /// Types that an option can be read as.
 pub trait FromValue: Sized {
@@ -205,7 +212,8 @@ pub enum ParamType {
     Float(RangeInclusive<f64>),
     /// Text of at most this many characters.
     Text(usize),
-    /// One of a few words.
+    /// One of a few words. A whole number means the word in that place, the first one being 0; factories always see
+    /// the word.
     Choice(Vec<String>),
 }
 
@@ -257,6 +265,13 @@ impl ParamSpec {
         self.name == name || self.aliases.iter().any(|alias| alias == name)
     }
 
+    /// The word that a number means, where words are numbered; else the value as it is.
+    fn in_words(&self, value: &Value) -> Value {
+        let ParamType::Choice(words) = &self.kind else { return value.clone() };
+        let word = usize::from_value(value).and_then(|place| words.get(place));
+        word.map_or_else(|| value.clone(), |word| Value::Text(word.clone()))
+    }
+
     fn check(&self, value: &Value) -> Result<(), RegistryError> {
         let wrong_type = |expected| {
             Err(RegistryError::OptionType { option: self.name.clone(), expected, value: value.clone() })
@@ -283,7 +298,11 @@ impl ParamSpec {
             },
             ParamType::Choice(words) => match value {
                 Value::Text(v) => in_range(words.contains(v), words.join(", ")),
-                _ => wrong_type("one of the listed words"),
+                Value::Int(_) | Value::Float(_) => in_range(
+                    false,
+                    format!("{}, or a number from 0 to {}", words.join(", "), words.len() - 1),
+                ),
+                Value::Bool(_) => wrong_type("one of the listed words"),
             },
         }
     }
@@ -505,7 +524,8 @@ fn canonical(spec: &KindSpec, params: &[ParamSpec], options: &Options) -> Result
         let Some(param) = params.iter().find(|param| param.answers_to(option)) else {
             return Err(unknown_option(spec, option, params.iter().map(|p| p.name.clone()).collect()));
         };
-        param.check(value)?;
+        let value = param.in_words(value);
+        param.check(&value)?;
         if checked.values.contains_key(&param.name) {
             let also = param.aliases.iter().rev().find(|alias| options.values.contains_key(*alias));
             return Err(RegistryError::OptionTwice {
@@ -513,7 +533,7 @@ fn canonical(spec: &KindSpec, params: &[ParamSpec], options: &Options) -> Result
                 also: also.unwrap_or(&param.name).clone(),
             });
         }
-        checked.set(param.name.clone(), value.clone());
+        checked.set(param.name.clone(), value);
     }
     Ok(checked)
 }
@@ -532,6 +552,18 @@ impl fmt::Debug for Registry {
 mod tests {
     use super::*;
     use crate::processor::PassThrough;
+
+    #[test]
+    fn short_numbers_are_shown_short() {
+        for v in [0.4f32, 0.1, 1e-7, 3.0, -2.5] {
+            assert_eq!(
+                Value::from(v).to_string(),
+                f64::from_value(&Value::from(v)).expect("a number").to_string()
+            );
+            assert_eq!(f32::from_value(&Value::from(v)), Some(v));
+        }
+        assert_eq!(Value::from(0.4f32).to_string(), "0.4");
+    }
 
     fn registry() -> Registry {
         let mut registry = Registry::new();
@@ -612,6 +644,31 @@ mod tests {
         assert_eq!(error(twice), "option \"least\" is given a second time as \"min\"; give one of them");
         let twice = Options::new().with("minimum", 7).with("min", 7);
         assert_eq!(error(twice), "option \"least\" is given a second time as \"minimum\"; give one of them");
+    }
+
+    #[test]
+    fn a_number_means_the_word_in_that_place() {
+        let mut registry = Registry::new();
+        let mode = ParamType::Choice(["slow", "fast"].map(String::from).into());
+        registry.add(
+            KindSpec::new("kind", "").param(ParamSpec::new("mode", mode, "slow", "")),
+            |o: &Options| match o.get::<String>("mode")?.as_deref() {
+                Some("fast") => Ok(PassThrough),
+                other => Err(BoxError::from(format!("mode is {other:?}"))),
+            },
+        );
+        for value in [Value::from("fast"), Value::Int(1), Value::Float(1.0)] {
+            assert!(registry.build("kind", &Options::new().with("mode", value.clone())).is_ok(), "{value}");
+        }
+        let error = |value: Value| {
+            registry.build("kind", &Options::new().with("mode", value)).err().expect("an error").to_string()
+        };
+        for value in [Value::Int(2), Value::Int(-1), Value::Float(0.5)] {
+            let expected =
+                format!("option \"mode\" is {value}; allowed: slow, fast, or a number from 0 to 1");
+            assert_eq!(error(value), expected);
+        }
+        assert_eq!(error(Value::Bool(true)), "option \"mode\" is true; it must be one of the listed words");
     }
 
     #[test]

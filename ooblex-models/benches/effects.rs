@@ -60,7 +60,7 @@ fn effects(c: &mut Criterion) {
     ooblex_models::register(&mut registry);
     let original = picture();
     let mut group = c.benchmark_group("effects_720p");
-    for spec in registry.kinds() {
+    for spec in registry.kinds().filter(|kind| kind.needs_model.is_none()) {
         let mut processor = registry.build(&spec.name, &Options::new()).expect("builds");
         let pool = BufferPool::default();
         let planes: Vec<(&[u8], usize)> = original

@@ -1,30 +1,41 @@
 //! Renders every effect of this crate into one contact sheet:
 //! `cargo run --release -p ooblex-models --example gallery -- docs/gallery.jpg`.
 //!
-//! The picture is NASA's portrait of an astronaut (public domain). Each tile went through the registry as a frame
-//! of a stream would, and its label through `text_overlay`.
+//! The picture is NASA's portrait of an astronaut (public domain). Each tile went through the registry as the frames
+//! of a stream would, and its label through `text_overlay`. Models run by rten on the CPU, so that the sheet does not
+//! depend on what else is installed.
 #![allow(clippy::print_stdout)] // A command-line tool.
 
 use std::path::Path;
 
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use ooblex_core::testing::{frame_of, process_one};
-use ooblex_core::{BoxError, BufferPool, ColorSpace, Image, Options, PixelFormat, Registry, convert};
+use ooblex_core::{
+    BoxError, BufferPool, ColorSpace, Frame, FrameProcessor, Image, Options, PixelFormat, Registry, convert,
+};
 use ooblex_models::Chain;
+use ooblex_models::engine::{EngineKind, UseGpu};
+use ooblex_models::manager::{Models, ModelsConfig};
 
 const COLUMNS: usize = 4;
 const QUALITY: u8 = 80;
 /// Shown beside the single effects.
 const CHAIN: &str = "edge_detection|invert";
+/// Draws what steps before it found, and nothing alone.
+const OVERLAY: &str = "overlay";
+/// What steadies itself from frame to frame has settled after so many.
+const FRAMES: usize = 3;
 
 fn main() -> Result<(), BoxError> {
     let target = std::env::args().nth(1).unwrap_or_else(|| "gallery.jpg".into());
     let mut registry = Registry::new();
-    ooblex_models::register(&mut registry);
+    let mut config = ModelsConfig::default();
+    (config.engine, config.use_gpu) = (Some(EngineKind::Rten), UseGpu::Off);
+    ooblex_models::register_with(&mut registry, &Models::new(config));
     let pool = BufferPool::default();
     let picture = picture(&pool)?;
-    let effects: Vec<String> =
-        registry.kinds().map(|kind| kind.name.clone()).chain([CHAIN.to_owned()]).collect();
+    let kinds = registry.kinds().map(|kind| kind.name.clone()).filter(|name| name != OVERLAY);
+    let effects: Vec<String> = kinds.chain([CHAIN.to_owned()]).collect();
     let (width, height) = (picture.width() as usize, picture.height() as usize);
     let (sheet_width, sheet_height) = (COLUMNS * width, effects.len().div_ceil(COLUMNS) * height);
     let mut sheet = vec![0; sheet_width * sheet_height * 3];
@@ -53,14 +64,17 @@ fn picture(pool: &BufferPool) -> Result<Image, BoxError> {
 
 /// The picture after `effect`, labelled, in RGB.
 fn tile(effect: &str, picture: &Image, registry: &Registry, pool: &BufferPool) -> Result<Image, BoxError> {
-    let mut frame = frame_of(picture.clone());
-    let label = Options::new().with("text", effect).with("size", 2).with("corner", "bottom_left");
-    let processors = [
-        Chain::parse(effect, registry)?.build(registry, &Default::default())?,
-        registry.build("text_overlay", &label)?,
-    ];
-    for mut processor in processors {
-        process_one(&mut processor, &mut frame).map_err(|e| format!("{effect}: {}", e.inner()))?;
+    let run = |processor: &mut dyn FrameProcessor, frame: &mut Frame| {
+        process_one(processor, frame).map_err(|e| format!("{effect}: {}", e.inner()))
+    };
+    let mut processor = Chain::parse(effect, registry)?.build(registry, &Default::default())?;
+    processor.warm_up()?;
+    for _ in 1..FRAMES {
+        run(&mut processor, &mut frame_of(picture.clone()))?;
     }
+    let mut frame = frame_of(picture.clone());
+    run(&mut processor, &mut frame)?;
+    let label = Options::new().with("text", effect).with("size", 2).with("corner", "bottom_left");
+    run(&mut registry.build("text_overlay", &label)?, &mut frame)?;
     Ok(convert::convert(frame.image.pixels()?, PixelFormat::Rgb, ColorSpace::JPEG, pool)?)
 }

@@ -40,7 +40,15 @@ impl Levels {
         Self { black, white, weights: [kr, kg, kb], rv, gu: bu * kb / kg, gv: rv * kr / kg, bu }
     }
 
+    /// Y, U and V, black and 128 included, of a colour that is given as R, G, B from 0 to 255.
+    pub(crate) fn yuv(&self, rgb: [u8; 3]) -> [f32; 3] {
+        let [r, g, b] = rgb.map(|v| self.scale(v.into()));
+        let y = self.weights[0] * r + self.weights[1] * g + self.weights[2] * b;
+        [f32::from(self.black) + y, 128.0 + (b - y) / self.bu, 128.0 + (r - y) / self.rv]
+    }
+
     /// `v` (0 to 255 on a full scale) in this picture's steps, black excluded.
+    #[cfg(feature = "effects")]
     pub(crate) fn scale(&self, v: f32) -> f32 {
         v * f32::from(self.white) / 255.0
     }
@@ -59,6 +67,21 @@ mod tests {
             assert!((l.weights[0] * l.rv - l.weights[1] * l.gv).abs() < 1e-5);
             assert!((l.weights[2] * l.bu - l.weights[1] * l.gu).abs() < 1e-5);
         }
+    }
+
+    #[test]
+    fn known_colours() {
+        // ITU-R BT.601-7: 100 % colour bars.
+        let near = |color, rgb, yuv: [f32; 3]| {
+            let got = Levels::of(color).yuv(rgb);
+            assert!(got.iter().zip(yuv).all(|(a, b)| (a - b).abs() < 0.6), "{rgb:?}: {got:?} {yuv:?}");
+        };
+        near(ColorSpace::BT601, [255; 3], [235.0, 128.0, 128.0]);
+        near(ColorSpace::BT601, [0; 3], [16.0, 128.0, 128.0]);
+        near(ColorSpace::BT601, [255, 0, 0], [81.0, 90.0, 240.0]);
+        near(ColorSpace::BT601, [0, 255, 0], [145.0, 54.0, 34.0]);
+        near(ColorSpace::BT709, [0, 0, 255], [32.0, 240.0, 118.0]);
+        near(ColorSpace::JPEG, [255, 255, 0], [226.0, 0.5, 149.0]);
     }
 
     #[test]

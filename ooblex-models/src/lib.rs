@@ -23,7 +23,6 @@
 //! | `overlay` | yes | `overlay` and `text_overlay` in [`overlay`] |
 
 mod chain;
-#[cfg(any(feature = "effects", feature = "overlay"))]
 mod color;
 #[cfg(feature = "effects")]
 pub mod effects;
@@ -41,6 +40,7 @@ pub mod preprocess;
 pub mod processors;
 mod register;
 mod simd;
+pub mod smooth;
 mod tensor;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -10,6 +10,12 @@
 /// How many 16-bit numbers are worked on at once.
 pub(crate) const LANES: usize = 16;
 
+/// How many sums [`Lanes::dots`] makes at once.
+pub(crate) const DOTS: usize = 16;
+
+/// How many products each of them is made of.
+pub(crate) const TERMS: usize = 8;
+
 /// A loop that is compiled for several instruction sets.
 ///
 /// `run` and what it calls must be `#[inline(always)]`, so that they are compiled inside the function that
@@ -118,13 +124,25 @@ pub(crate) trait Lanes: Copy {
     /// `self / 2^N`, rounded down; signed.
     fn i_down<const N: i32>(self) -> Self;
 
-    /// Each lane twice: lanes 0, 0, 1, 1 to 7, 7, then 8, 8 to 15, 15.
-    fn doubled(self) -> (Self, Self);
+    /// Lanes of both in turn: 0 of `self`, 0 of `other`, 1 of `self` and so on to 7; then from 8 to 15.
+    fn interleaved(self, other: Self) -> (Self, Self);
     /// Sums of neighbours: lanes 0 + 1, 2 + 3 and so on of `self`, then of `other`.
     fn pair_sums(self, other: Self) -> Self;
 
     /// `self * unit / by`, rounded to the nearest (halves to even), at most 255; `by` is not 0.
     fn ratio(self, by: Self, unit: f32) -> Self;
+
+    /// Each lane twice: lanes 0, 0, 1, 1 to 7, 7, then 8, 8 to 15, 15.
+    #[inline(always)]
+    fn doubled(self) -> (Self, Self) {
+        self.interleaved(self)
+    }
+    /// Sums of [`TERMS`] products: of the numbers from number `starts[i]` of `from` on with `weights[i]`; signed, in 32
+    /// bits that wrap.
+    ///
+    /// # Panics
+    /// If there are fewer numbers.
+    fn dots(from: &[u16], starts: &[usize; DOTS], weights: &[[u16; TERMS]; DOTS]) -> [i32; DOTS];
 
     /// Signed clamp.
     #[inline(always)]
@@ -146,7 +164,7 @@ pub(crate) trait Lanes: Copy {
 }
 
 mod array {
-    use super::LANES;
+    use super::{DOTS, LANES, TERMS};
 
     #[derive(Clone, Copy, Debug)]
     pub(super) struct Lanes16([u16; LANES]);
@@ -241,8 +259,12 @@ mod array {
             Self(self.0.map(|v| ((v as i16) >> N) as u16))
         }
         #[inline(always)]
-        fn doubled(self) -> (Self, Self) {
-            let half = |start: usize| Self(std::array::from_fn(|i| self.0[start + i / 2]));
+        fn interleaved(self, other: Self) -> (Self, Self) {
+            let half = |start: usize| {
+                Self(std::array::from_fn(|i| {
+                    if i % 2 == 0 { self.0[start + i / 2] } else { other.0[start + i / 2] }
+                }))
+            };
             (half(0), half(LANES / 2))
         }
         #[inline(always)]
@@ -257,6 +279,13 @@ mod array {
         fn ratio(self, by: Self, unit: f32) -> Self {
             self.zip(by, |a, b| (f32::from(a) * unit / f32::from(b)).min(255.0).round_ties_even() as u16)
         }
+        #[inline(always)]
+        fn dots(from: &[u16], starts: &[usize; DOTS], weights: &[[u16; TERMS]; DOTS]) -> [i32; DOTS] {
+            std::array::from_fn(|i| {
+                let terms = from[starts[i]..][..TERMS].iter().zip(&weights[i]);
+                terms.map(|(&a, &b)| i32::from(a as i16) * i32::from(b as i16)).fold(0, i32::wrapping_add)
+            })
+        }
     }
 }
 
@@ -264,7 +293,7 @@ mod array {
 mod avx2 {
     use std::arch::x86_64::*;
 
-    use super::LANES;
+    use super::{DOTS, LANES, TERMS};
 
     /// Lives only inside `run_avx2`: no other code can name this type, so AVX2 is there whenever one exists.
     #[derive(Clone, Copy, Debug)]
@@ -287,6 +316,36 @@ mod avx2 {
             );
         }
         product
+    }
+
+    /// Sums number `i` to `i + 7` of [`dots`](super::Lanes::dots).
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn eight_dots(from: &[u16], starts: &[usize; DOTS], weights: &[[u16; TERMS]; DOTS], i: usize) -> __m256i {
+        // Two sums a register, so that adding neighbours within 128-bit halves brings four and four into order.
+        let a = products(from, [starts[i], starts[i + 4]], [&weights[i], &weights[i + 4]]);
+        let b = products(from, [starts[i + 1], starts[i + 5]], [&weights[i + 1], &weights[i + 5]]);
+        let c = products(from, [starts[i + 2], starts[i + 6]], [&weights[i + 2], &weights[i + 6]]);
+        let d = products(from, [starts[i + 3], starts[i + 7]], [&weights[i + 3], &weights[i + 7]]);
+        _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d))
+    }
+
+    /// Sums of pairs of products, four for each of two places.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn products(from: &[u16], [low, high]: [usize; 2], [c, d]: [&[u16; TERMS]; 2]) -> __m256i {
+        // One comparison each, where slices need two.
+        assert!(from.len() >= TERMS && low.max(high) <= from.len() - TERMS);
+        // SAFETY: 16 bytes are readable from each place, and these loads need no alignment.
+        let [a, b, c, d] = unsafe {
+            [
+                _mm_loadu_si128(from.as_ptr().add(low).cast()),
+                _mm_loadu_si128(from.as_ptr().add(high).cast()),
+                _mm_loadu_si128(c.as_ptr().cast()),
+                _mm_loadu_si128(d.as_ptr().cast()),
+            ]
+        };
+        _mm256_madd_epi16(_mm256_set_m128i(b, a), _mm256_set_m128i(d, c))
     }
 
     macro_rules! two {
@@ -344,12 +403,13 @@ mod avx2 {
             }
         }
         #[inline(always)]
-        fn doubled(self) -> (Self, Self) {
+        fn interleaved(self, other: Self) -> (Self, Self) {
             // SAFETY: the processor has AVX2, see the type.
             unsafe {
                 // Unpacking works within 128-bit halves: quarters 0 2 1 3 first, so that it ends in order.
-                let spread = _mm256_permute4x64_epi64::<0b11_01_10_00>(self.0);
-                (Self(_mm256_unpacklo_epi16(spread, spread)), Self(_mm256_unpackhi_epi16(spread, spread)))
+                let a = _mm256_permute4x64_epi64::<0b11_01_10_00>(self.0);
+                let b = _mm256_permute4x64_epi64::<0b11_01_10_00>(other.0);
+                (Self(_mm256_unpacklo_epi16(a, b)), Self(_mm256_unpackhi_epi16(a, b)))
             }
         }
         #[inline(always)]
@@ -380,6 +440,17 @@ mod avx2 {
                 // Packing works within 128-bit halves: quarters 0 2 1 3 restore the order.
                 Self(_mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi32(low, high)))
             }
+        }
+        #[inline(always)]
+        fn dots(from: &[u16], starts: &[usize; DOTS], weights: &[[u16; TERMS]; DOTS]) -> [i32; DOTS] {
+            let mut sums = [0; DOTS];
+            for (half, to) in sums.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+                // SAFETY: AVX2, see the type; 32 bytes are writable, and this store needs no alignment.
+                unsafe {
+                    _mm256_storeu_si256(to.as_mut_ptr().cast(), eight_dots(from, starts, weights, 8 * half))
+                };
+            }
+            sums
         }
         two! {
             plus = _mm256_add_epi16;
@@ -455,11 +526,17 @@ pub(crate) mod tests {
                 a.doubled().1,
                 a.pair_sums(b),
                 a.ratio(b.max(L::splat(1)), 256.0),
+                a.interleaved(b).0,
+                a.interleaved(b).1,
             ];
             let mut out = vec![0; results.len() * LANES];
             for (lanes, to) in results.into_iter().zip(out.chunks_exact_mut(LANES)) {
                 lanes.store(to);
             }
+            let starts = std::array::from_fn(|i| i * 7 % (out.len() - TERMS));
+            let weights = std::array::from_fn(|i| std::array::from_fn(|k| self.1[(i + 3 * k) % LANES]));
+            let sums = L::dots(&out, &starts, &weights);
+            out.extend(sums.into_iter().flat_map(|sum| [sum as u16, (sum >> 16) as u16]));
             out
         }
     }
@@ -491,7 +568,48 @@ pub(crate) mod tests {
         let op = |i: usize| &out[i * LANES..(i + 1) * LANES];
         assert_eq!(op(17), [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7]);
         assert_eq!(op(18), [8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13, 14, 14, 15, 15]);
+        assert_eq!(op(21), [0, 100, 1, 101, 2, 102, 3, 103, 4, 104, 5, 105, 6, 106, 7, 107]);
+        assert_eq!(op(22), [8, 108, 9, 109, 10, 110, 11, 111, 12, 112, 13, 113, 14, 114, 15, 115]);
         assert_eq!(op(19), [1, 5, 9, 13, 17, 21, 25, 29, 201, 205, 209, 213, 217, 221, 225, 229]);
+    }
+
+    struct Dots<'a>(&'a [u16], [usize; DOTS], [[u16; TERMS]; DOTS]);
+
+    impl Kernel for Dots<'_> {
+        type Out = [i32; DOTS];
+        #[inline(always)]
+        fn run<L: Lanes>(self) -> Self::Out {
+            L::dots(self.0, &self.1, &self.2)
+        }
+    }
+
+    #[test]
+    fn sums_of_products_come_in_order() {
+        let numbers = [0i16, 1, -1, 2, 300, -32768, 32767, 7, 5].map(|v| v as u16);
+        for simd in [Simd::detect(), Simd::portable()] {
+            for only in 0..TERMS {
+                let mut weights = [[0; TERMS]; DOTS];
+                weights.iter_mut().enumerate().for_each(|(i, w)| w[only] = (i as i16 - 8) as u16);
+                let starts = std::array::from_fn(|i| i % 2);
+                let expected =
+                    std::array::from_fn(|i| i32::from(numbers[i % 2 + only] as i16) * (i as i32 - 8));
+                assert_eq!(simd.run(Dots(&numbers, starts, weights)), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn sums_beyond_the_end_are_refused() {
+        for simd in [Simd::detect(), Simd::portable()] {
+            for far in [2, usize::MAX] {
+                for place in 0..DOTS {
+                    let mut starts = [0; DOTS];
+                    starts[place] = far;
+                    let run = || simd.run(Dots(&[1; TERMS + 1], starts, [[1; TERMS]; DOTS]));
+                    assert!(std::panic::catch_unwind(run).is_err(), "{place} {far}");
+                }
+            }
+        }
     }
 
     #[test]

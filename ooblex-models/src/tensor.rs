@@ -44,6 +44,12 @@ pub enum Numbers<'a> {
     I32(&'a [i32]),
 }
 
+/// Whether there is neither an infinity nor a not-a-number among them.
+pub(crate) fn all_finite(numbers: &[f32]) -> bool {
+    // Without a way out of the inner loop it runs on many numbers at once.
+    numbers.chunks(512).all(|chunk| chunk.iter().fold(true, |finite, v| finite & v.is_finite()))
+}
+
 impl Tensor {
     /// A tensor of zeros.
     pub fn zeros(dtype: DType, shape: &[usize]) -> Self {
@@ -208,6 +214,19 @@ mod tests {
         assert!(!spec.fits(DType::F32, &[7, 3]));
         assert!(!spec.fits(DType::I32, &[7, 3, 9]));
         assert_eq!(spec.to_string(), "image f32 [?,3,?]");
+    }
+
+    #[test]
+    fn one_number_that_is_not_finite_is_found_anywhere() {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for at in [0, 1, 511, 512, 1000] {
+                let mut numbers = vec![f32::MAX; 1001];
+                assert!(all_finite(&numbers));
+                numbers[at] = bad;
+                assert!(!all_finite(&numbers), "{bad} at {at}");
+            }
+        }
+        assert!(all_finite(&[]));
     }
 
     #[test]

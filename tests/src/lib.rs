@@ -22,6 +22,7 @@ pub mod problem;
 pub mod publisher;
 pub mod sdp;
 pub mod server;
+pub mod spies;
 pub mod tools;
 pub mod ws;
 

@@ -98,6 +98,7 @@ fn every_frame_is_accounted_for() {
         "expired",
         "decode_failed",
         "process_failed",
+        "not_ready",
         "processor",
         "queue_full",
     ]

@@ -13,6 +13,7 @@ mod live;
 mod metadata;
 mod networks;
 mod page;
+mod privacy;
 mod publishers;
 mod readers;
 mod refusals;

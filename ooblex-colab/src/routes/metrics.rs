@@ -1,5 +1,7 @@
 //! `/metrics` in the text format of Prometheus. `docs/METRICS.md` describes every series.
 
+mod models;
+
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -110,7 +112,7 @@ impl Text {
     }
 }
 
-/// Everything, as text.
+/// Everything, as text. Looks for model files, so it may block.
 pub(super) fn render(app: &AppState) -> String {
     let mut text = Text::default();
     process(&mut text, app);
@@ -118,6 +120,7 @@ pub(super) fn render(app: &AppState) -> String {
     viewers(&mut text, app);
     streams(&mut text, app);
     publishers(&mut text, app);
+    models::models(&mut text, app.models());
     text.0
 }
 

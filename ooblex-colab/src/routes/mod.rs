@@ -25,7 +25,6 @@ use ooblex_core::hub::Hub;
 use ooblex_http::{ConnectionLimits, Peer, Problem, ProblemCode};
 use ooblex_mjpeg::MjpegHub;
 use ooblex_models::manager::Models;
-use serde::Serialize;
 use tower_service::Service;
 
 use self::cors::Policy;
@@ -35,7 +34,7 @@ pub(crate) use self::problem::switch as switch_problem;
 use self::table::{By, ROUTES};
 use crate::access::{Access, Answer, Credentials, Right, Trusted, refusal};
 use crate::annotations::AnnotationHub;
-use crate::config::{Config, Token, UseGpu, nearest};
+use crate::config::{Config, Token, nearest};
 use crate::effect::EffectControl;
 use crate::graph::Graph;
 use crate::webrtc::Publishers;
@@ -114,25 +113,6 @@ impl AppState {
     fn uptime(&self) -> Duration {
         self.0.started.elapsed()
     }
-
-    /// What was asked for and what runs; the setting `required` does not get this far.
-    fn accelerator(&self) -> Accelerator {
-        let reason = match self.0.config.use_gpu {
-            UseGpu::Off => "switched off by use_gpu",
-            _ => crate::NO_ACCELERATOR,
-        };
-        Accelerator { requested: self.0.config.use_gpu.as_str(), ran: "cpu", engine: None, reason }
-    }
-}
-
-/// Which accelerator was asked for, what runs instead, and why.
-#[derive(Debug, Serialize)]
-struct Accelerator {
-    requested: &'static str,
-    ran: &'static str,
-    /// The engine that runs models, if any does.
-    engine: Option<&'static str>,
-    reason: &'static str,
 }
 
 /// Finds the operation of a request in the table, checks whether it may be done, has it done, and counts it.

@@ -4,15 +4,18 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use http::{HeaderValue, header};
 use ooblex_core::hub::{Stream, StreamState};
 use ooblex_core::pipeline::PipelineState;
+use ooblex_http::Problem;
+use ooblex_models::engine::DeviceKind;
+use ooblex_models::manager::AcceleratorReport;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Accelerator, AppState, fresh};
+use super::{AppState, fresh};
 use crate::access::Trusted;
 use crate::cli::VERSION;
 use crate::effect::{Params, to_json};
@@ -79,6 +82,28 @@ struct Health {
     version: &'static str,
     reasons: Vec<String>,
     accelerator: Accelerator,
+}
+
+/// Which accelerator was asked for, what really ran, and why.
+#[derive(Debug, Serialize)]
+struct Accelerator {
+    requested: &'static str,
+    ran: &'static str,
+    engine: Option<&'static str>,
+    version: Option<String>,
+    reason: String,
+}
+
+impl From<&AcceleratorReport> for Accelerator {
+    fn from(report: &AcceleratorReport) -> Self {
+        Self {
+            requested: report.requested.as_str(),
+            ran: report.ran.as_str(),
+            engine: report.engine.map(|engine| engine.as_str()),
+            version: report.version.clone(),
+            reason: report.reason.clone(),
+        }
+    }
 }
 
 /// Milliseconds that half and 99 % of the newest frames stay below; null before the first frame.
@@ -205,15 +230,16 @@ pub(super) async fn health(State(app): State<AppState>, trusted: Option<Extensio
     }
     let streams = app.hub().streams();
     let waiting: u64 = streams.iter().map(|s| s.pipeline().input().queue_counts().waiting).sum();
+    let accelerator = app.models().accelerator();
     fresh(Json(Health {
         status,
-        gpu_available: false,
-        gpu_name: None,
+        gpu_available: accelerator.ran != DeviceKind::Cpu,
+        gpu_name: accelerator.gpu_name.clone(),
         queue_size: waiting,
         active_connections: app.open_connections() + app.publishers().connected(),
         version: VERSION,
         reasons,
-        accelerator: app.accelerator(),
+        accelerator: (&accelerator).into(),
     }))
 }
 
@@ -228,7 +254,7 @@ pub(super) async fn status(State(app): State<AppState>) -> Response {
         running: true,
         effect: selection.chain.to_string(),
         fps,
-        cuda_available: false,
+        cuda_available: app.models().accelerator().ran != DeviceKind::Cpu,
         mediapipe_available: false,
         params: params(&selection.params),
         generation: selection.generation,
@@ -267,5 +293,11 @@ pub(super) async fn ice_servers(State(app): State<AppState>) -> Response {
 /// `GET /metrics`.
 pub(super) async fn metrics(State(app): State<AppState>) -> Response {
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    fresh(([(header::CONTENT_TYPE, kind)], super::metrics::render(&app)))
+    match tokio::task::spawn_blocking(move || super::metrics::render(&app)).await {
+        Ok(text) => fresh(([(header::CONTENT_TYPE, kind)], text)),
+        Err(error) => {
+            tracing::error!(%error, "counting panicked");
+            Problem::new(500, "internal", "counting failed; the log says why").into_response()
+        }
+    }
 }

@@ -107,6 +107,17 @@ fn is_out_of_memory(reason: &str) -> bool {
 mod tests {
     use super::*;
 
+    #[cfg(any(feature = "rten", feature = "candle"))]
+    #[test]
+    fn a_panic_becomes_an_error() {
+        assert_eq!(guarded("rten", || 7), Ok(7));
+        let side = std::hint::black_box(3);
+        let odd: Result<(), _> = guarded("rten", || panic!("a side of {side}"));
+        assert_eq!(odd, Err("rten panicked: a side of 3".into()));
+        let plain: Result<(), _> = guarded("candle", || panic!("plain"));
+        assert_eq!(plain, Err("candle panicked: plain".into()));
+    }
+
     #[test]
     fn running_out_of_memory_is_told_from_other_failures() {
         for reason in [

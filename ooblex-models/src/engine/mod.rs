@@ -6,6 +6,8 @@
 //! | `rten` | `rten` | ONNX | pure Rust, always there; CPU |
 //! | `candle` | `candle` | safetensors with a list of nodes | pure Rust; CPU, CUDA |
 //! | `torch` | `torch` | TorchScript | libtorch; CPU, CUDA |
+// What engines share, in a build without any, or without one that knows accelerators.
+#![cfg_attr(not(any(feature = "onnx", feature = "candle", feature = "torch")), allow(dead_code))]
 
 #[cfg(feature = "candle")]
 mod candle;

@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rten::{Model, ModelOptions, NodeId, RunOptions, ThreadPool, Value, ValueOrView, ValueType, ValueView};
 use rten_tensor::prelude::*;
 
+use super::device::decide;
 use super::error::guarded;
 use super::{
-    Accelerator, Engine, EngineError, EngineKind, FileData, LoadOptions, MAX_ELEMENTS, Session, UseGpu,
-    Weights, check_inputs, check_sizes, onnx_file,
+    Accelerator, Engine, EngineError, EngineKind, FileData, LoadOptions, MAX_ELEMENTS, Session, Weights,
+    check_inputs, check_sizes, onnx_file,
 };
 use crate::tensor::{DType, Numbers, Tensor, TensorSpec};
 
@@ -51,28 +52,31 @@ impl Engine for Rten {
     }
 
     fn load(&self, weights: &Weights, options: &LoadOptions) -> Result<Box<dyn Session>, EngineError> {
-        if options.use_gpu == UseGpu::Required {
-            return Err(EngineError::NoAccelerator { reason: "rten runs on the CPU alone".into() });
-        }
-        let reason = match options.use_gpu {
-            UseGpu::Off => "switched off",
-            _ => "rten runs on the CPU alone",
-        };
+        let accelerated = || Err(EngineError::NoAccelerator { reason: "rten runs on the CPU alone".into() });
+        let (mut session, accelerator) =
+            decide(options.use_gpu, accelerated, || self.on_cpu(weights, options))?;
+        session.accelerator = accelerator;
+        Ok(Box::new(session))
+    }
+}
+
+impl Rten {
+    fn on_cpu(&self, weights: &Weights, options: &LoadOptions) -> Result<Loaded, EngineError> {
         let failed = |reason: String| EngineError::load(EngineKind::Rten, &weights.name, reason);
         let model = load(&weights.data).map_err(failed)?;
         let inputs = specs(&model, model.input_ids(), &[INTEGERS]).map_err(failed)?;
         let outputs = specs(&model, model.output_ids(), &[INTEGERS, BYTES, SIGNED_BYTES]).map_err(failed)?;
         check_sizes(&inputs).and(check_sizes(&outputs)).map_err(failed)?;
         let threads = self.threads(options.threads.max(1));
-        Ok(Box::new(Loaded {
+        Ok(Loaded {
             // As loaded, and matrices once more, packed for multiplication.
             memory_bytes: 2 * 4 * model.total_params() as u64,
             model,
             inputs,
             outputs,
             run_options: RunOptions::default().with_thread_pool(Some(threads)),
-            accelerator: Accelerator::cpu(options.use_gpu, reason),
-        }))
+            accelerator: Accelerator::cpu(options.use_gpu, ""),
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use ooblex_core::PlaneMut;
 
+use super::grid::Grid;
 use super::mirrored;
 use crate::simd::{Kernel, LANES, Lanes, Simd};
 
@@ -34,6 +35,12 @@ impl Weights {
         Self::from_half(&half)
     }
 
+    /// A kernel of standard deviation `sigma` in samples, cut off at two and a half of it or at [`MAX_RADIUS`].
+    pub(crate) fn with_sigma(sigma: f64) -> Self {
+        let radius = ((2.5 * sigma).ceil() as usize).min(MAX_RADIUS);
+        Self::from_half(&Self::bell(radius, sigma.max(0.01)))
+    }
+
     fn half(size: usize) -> Vec<f64> {
         let radius = (size / 2).min(MAX_RADIUS);
         // OpenCV has exact binomial kernels for its smallest sizes.
@@ -47,7 +54,10 @@ impl Weights {
         if !binomial.is_empty() {
             return binomial.to_vec();
         }
-        let sigma = 0.3 * (radius as f64 - 1.0) + 0.8;
+        Self::bell(radius, 0.3 * (radius as f64 - 1.0) + 0.8)
+    }
+
+    fn bell(radius: usize, sigma: f64) -> Vec<f64> {
         let raw: Vec<f64> = (0..=radius).map(|i| (-((i * i) as f64) / (2.0 * sigma * sigma)).exp()).collect();
         let sum = raw[0] + 2.0 * raw[1..].iter().sum::<f64>();
         raw.iter().map(|w| w / sum).collect()
@@ -99,6 +109,55 @@ impl Gaussian {
         self.blurred.resize(stride, 0);
         simd.run(Blur { scratch: self, weights: &weights.0, finish, plane });
     }
+
+    /// Blurs a grid in place, borders mirrored. Its samples must be below 2^15.
+    pub(crate) fn run_wide(&mut self, simd: Simd, weights: &Weights, grid: &mut Grid) {
+        let stride = grid.width().next_multiple_of(STEP);
+        self.ring.resize(stride * (2 * weights.radius() + 1), 0);
+        self.padded.resize(stride + 2 * weights.radius(), 0);
+        simd.run(BlurWide { scratch: self, weights: &weights.0, grid });
+    }
+}
+
+/// See [`Gaussian::run_wide`].
+struct BlurWide<'a> {
+    scratch: &'a mut Gaussian,
+    weights: &'a [u16],
+    grid: &'a mut Grid,
+}
+
+impl Kernel for BlurWide<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let Self { scratch: Gaussian { ring, padded, .. }, weights, grid } = self;
+        let (width, height) = (grid.width(), grid.height());
+        let radius = weights.len() - 1;
+        let (slots, stride) = (2 * radius + 1, width.next_multiple_of(STEP));
+        let mut loaded = 0;
+        for y in 0..height {
+            // As in `Blur`.
+            while loaded < height.min(y + radius + 1) {
+                let row = &grid.row(loaded)[..width];
+                padded[radius..radius + width].copy_from_slice(row);
+                for i in 1..=radius {
+                    padded[radius - i] = row[mirrored(-(i as isize), width)];
+                    padded[radius + width - 1 + i] = row[mirrored((width - 1 + i) as isize, width)];
+                }
+                let slot = loaded % slots * stride;
+                horizontal::<L>(padded, weights, &mut ring[slot..slot + stride]);
+                loaded += 1;
+            }
+            let (above, below) = taps(ring, y, height, radius, stride);
+            for (x, to) in (0..).step_by(STEP).zip(grid.row_mut(y).chunks_exact_mut(STEP)) {
+                let (left, right) =
+                    column::<L>(&above[..=radius], &below[..=radius], weights, bias(weights.len()), x);
+                left.store(to);
+                right.store(&mut to[LANES..]);
+            }
+        }
+    }
 }
 
 struct Blur<'a, 'b> {
@@ -127,16 +186,7 @@ impl Kernel for Blur<'_, '_> {
                 horizontal::<L>(padded, weights, &mut ring[slot..slot + stride]);
                 loaded += 1;
             }
-            let row = |dy: isize| {
-                let slot = mirrored(y as isize + dy, height) % slots * stride;
-                &ring[slot..slot + stride]
-            };
-            let mut above: [&[u16]; MAX_RADIUS + 1] = [&[]; MAX_RADIUS + 1];
-            let mut below = above;
-            for i in 0..=radius {
-                above[i] = row(-(i as isize));
-                below[i] = row(i as isize);
-            }
+            let (above, below) = taps(ring, y, height, radius, stride);
             vertical::<L>(&above[..=radius], &below[..=radius], weights, blurred);
             let to = plane.row_mut(y);
             match finish {
@@ -145,6 +195,24 @@ impl Kernel for Blur<'_, '_> {
             }
         }
     }
+}
+
+type Taps<'a> = [&'a [u16]; MAX_RADIUS + 1];
+
+/// The rows of the ring at distance 0, 1, 2 and so on above and below row `y`.
+#[inline(always)]
+fn taps(ring: &[u16], y: usize, height: usize, radius: usize, stride: usize) -> (Taps<'_>, Taps<'_>) {
+    let row = |dy: isize| {
+        let slot = mirrored(y as isize + dy, height) % (2 * radius + 1) * stride;
+        &ring[slot..slot + stride]
+    };
+    let mut above: Taps<'_> = [&[]; MAX_RADIUS + 1];
+    let mut below = above;
+    for i in 0..=radius {
+        above[i] = row(-(i as isize));
+        below[i] = row(i as isize);
+    }
+    (above, below)
 }
 
 /// Widens a row to [`FRACTION`] fractional bits with mirrored borders.
@@ -190,23 +258,30 @@ fn horizontal<L: Lanes>(padded: &[u16], weights: &[u16], to: &mut [u16]) {
 fn vertical<L: Lanes>(above: &[&[u16]], below: &[&[u16]], weights: &[u16], to: &mut [u8]) {
     let start = bias(weights.len()) + (1 << (FRACTION - 1));
     for (x, to) in (0..).step_by(STEP).zip(to.chunks_exact_mut(STEP)) {
-        let pair = |row: &[u16]| {
-            let row = &row[x..x + STEP];
-            (L::load(row), L::load(&row[LANES..]))
-        };
-        let weight = L::splat(weights[0]);
-        let (a, b) = pair(above[0]);
-        let mut left = a.high(weight).plus(L::splat(start));
-        let mut right = b.high(weight).plus(L::splat(start));
-        for ((above, below), &weight) in above.iter().zip(below).zip(weights).skip(1) {
-            let weight = L::splat(weight);
-            let ((a, b), (c, d)) = (pair(above), pair(below));
-            left = left.plus(a.plus(c).high(weight));
-            right = right.plus(b.plus(d).high(weight));
-        }
+        let (left, right) = column::<L>(above, below, weights, start, x);
         left.down::<FRACTION>().narrow(to);
         right.down::<FRACTION>().narrow(&mut to[LANES..]);
     }
+}
+
+/// Weighted sums of the columns from `x` on, begun at `start`.
+#[inline(always)]
+fn column<L: Lanes>(above: &[&[u16]], below: &[&[u16]], weights: &[u16], start: u16, x: usize) -> (L, L) {
+    let pair = |row: &[u16]| {
+        let row = &row[x..x + STEP];
+        (L::load(row), L::load(&row[LANES..]))
+    };
+    let weight = L::splat(weights[0]);
+    let (a, b) = pair(above[0]);
+    let mut left = a.high(weight).plus(L::splat(start));
+    let mut right = b.high(weight).plus(L::splat(start));
+    for ((above, below), &weight) in above.iter().zip(below).zip(weights).skip(1) {
+        let weight = L::splat(weight);
+        let ((a, b), (c, d)) = (pair(above), pair(below));
+        left = left.plus(a.plus(c).high(weight));
+        right = right.plus(b.plus(d).high(weight));
+    }
+    (left, right)
 }
 
 /// See [`Finish::Dodge`].

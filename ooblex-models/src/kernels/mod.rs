@@ -2,14 +2,22 @@
 //! between pictures, and is compiled for the processor at hand by [`Simd`](crate::simd::Simd).
 
 pub(crate) mod bilateral;
+pub(crate) mod blend;
 pub(crate) mod canny;
 pub(crate) mod gamut;
 pub(crate) mod gaussian;
+pub(crate) mod grid;
+pub(crate) mod grow;
+pub(crate) mod guided;
+pub(crate) mod hide;
 pub(crate) mod median;
 pub(crate) mod nlm;
 pub(crate) mod padded;
 pub(crate) mod pairs;
+pub(crate) mod resize;
 pub(crate) mod stencil;
+pub(crate) mod surround;
+pub(crate) mod warp;
 
 /// Index of row or column `i` in a picture of `len`, mirrored at the borders without repeating the border
 /// itself: -1 is 1, `len` is `len - 2` (OpenCV's `BORDER_REFLECT_101`).

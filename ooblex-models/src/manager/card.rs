@@ -1,6 +1,7 @@
 //! What is known about a model before it is loaded.
 
 use std::borrow::Cow;
+use std::path::PathBuf;
 
 use crate::engine::{EngineKind, Format};
 
@@ -36,6 +37,8 @@ pub struct ModelFile {
     pub bytes: u64,
     /// The file itself, if it is compiled in.
     pub content: Option<&'static [u8]>,
+    /// The folder that it lies in, if that is not to be searched for.
+    pub folder: Option<PathBuf>,
     /// A second file that belongs to it: the nodes of a safetensors file.
     pub beside: Option<Box<ModelFile>>,
 }
@@ -91,7 +94,7 @@ impl ModelCard {
 impl ModelFile {
     /// A file that is found by its name.
     pub fn named(format: Format, name: impl Into<Cow<'static, str>>) -> Self {
-        Self { format, name: name.into(), sha256: None, bytes: 0, content: None, beside: None }
+        Self { format, name: name.into(), sha256: None, bytes: 0, content: None, folder: None, beside: None }
     }
 
     /// An ONNX file that is compiled in.
@@ -101,6 +104,11 @@ impl ModelFile {
             content: Some(content),
             ..Self::named(Format::Onnx, "compiled in")
         }
+    }
+
+    /// Says in which folder it lies; no other is searched.
+    pub fn in_folder(self, folder: impl Into<PathBuf>) -> Self {
+        Self { folder: Some(folder.into()), ..self }
     }
 
     /// Sets length and SHA-256.

@@ -129,7 +129,10 @@ impl SearchPath {
         if let Some(content) = file.content {
             return Ok(content.into());
         }
-        let path = self.find(&file.name)?;
+        let path = match &file.folder {
+            Some(folder) => Self::new([folder.clone()]).find(&file.name)?,
+            None => self.find(&file.name)?,
+        };
         let data = read(&path)?;
         if let Some(expected) = file.sha256.as_deref() {
             let found = sha256(&data);

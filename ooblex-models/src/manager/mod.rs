@@ -22,6 +22,7 @@ mod handle;
 mod load;
 #[cfg(feature = "nvml")]
 mod nvml;
+mod report;
 mod room;
 mod runner;
 mod status;
@@ -39,6 +40,7 @@ use self::entry::Entry;
 pub use self::error::ModelError;
 pub use self::files::{FileError, SearchPath, sha256, sha256_of_file, user_folder};
 pub use self::handle::ModelHandle;
+pub use self::report::AcceleratorReport;
 pub use self::room::{Budget, DeviceMemory, DeviceUse, Memory};
 pub use self::runner::Loaded;
 pub use self::status::{FilePlace, FileStatus, ModelProblem, ModelState, ModelStatus};

@@ -66,6 +66,10 @@ impl DeviceMemory for NvidiaGpu {
         let memory = self.device().and_then(|device| device.memory_info());
         memory.ok().map(|memory| DeviceUse { free: memory.free, total: memory.total })
     }
+
+    fn name(&self) -> Option<String> {
+        self.device().and_then(|device| device.name()).ok()
+    }
 }
 
 #[cfg(test)]

@@ -19,6 +19,11 @@ pub(super) const LET_GO: Duration = Duration::from_secs(2);
 pub trait DeviceMemory: fmt::Debug + Send + Sync + 'static {
     /// Its memory now; `None` if that cannot be told.
     fn read(&self) -> Option<DeviceUse>;
+
+    /// What the device is called, if that is known.
+    fn name(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Memory of a device, whoever uses it.

@@ -12,7 +12,7 @@ use super::gone::{Gone, Tenant};
 use crate::engine::{
     Accelerator, DeviceKind, Engine, EngineError, EngineKind, LoadOptions, Session, Weights,
 };
-use crate::tensor::{DType, Tensor, TensorSpec};
+use crate::tensor::{Tensor, TensorSpec, all_finite};
 
 /// An input of more numbers than this (1 GiB of them) is a mistake in the model.
 const MOST_NUMBERS: usize = 1 << 28;
@@ -217,8 +217,7 @@ fn check_outputs(specs: &[TensorSpec], outputs: &[Tensor]) -> Result<(), EngineE
 
 /// What is not finite would pass every comparison the wrong way: a mask of it would hide nothing.
 fn check_finite(specs: &[TensorSpec], outputs: &[Tensor]) -> Result<(), EngineError> {
-    let finite = |output: &Tensor| output.dtype() != DType::F32 || output.f32().iter().all(|v| v.is_finite());
-    match outputs.iter().position(|output| !finite(output)) {
+    match outputs.iter().position(|output| !all_finite(output.f32())) {
         None => Ok(()),
         Some(index) => {
             let name = specs.get(index).map_or("", |spec| &spec.name);

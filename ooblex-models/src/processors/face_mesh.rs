@@ -8,13 +8,12 @@ use ooblex_core::{
 };
 
 use super::drawing::{self, Drawing};
-use super::mesh::{MOST_FACES, MeshFinder};
+use super::face_shape::{MAX_FACES, max_faces};
+use super::mesh::MeshFinder;
 use super::mesh_topology::TESSELLATION;
 use crate::manager::{FACEMESH, Models};
 use crate::overlay::OverlayStyle;
 
-/// Faces looked for unless told otherwise.
-const MAX_FACES: i64 = 2;
 const COLOR: (&str, [u8; 3]) = ("cyan", [0, 255, 255]);
 const STYLES: [&str; 2] = ["tessellation", "points"];
 
@@ -36,7 +35,7 @@ impl FaceMesh {
         only: &'static [u16],
         style: OverlayStyle,
     ) -> Result<Self, BoxError> {
-        let most: usize = options.get_or("max_faces", MAX_FACES as usize)?;
+        let most = options.get_or("max_faces", MAX_FACES)?;
         Ok(Self {
             finder: MeshFinder::new(models, most)?,
             only,
@@ -49,9 +48,7 @@ impl FaceMesh {
 
 /// What every kind that draws meshes takes.
 pub(super) fn params(spec: KindSpec, color: &str, width_px: u8) -> KindSpec {
-    let faces =
-        ParamSpec::new("max_faces", ParamType::Int(1..=MOST_FACES), MAX_FACES, "most faces to look for");
-    drawing::params(spec.needs_model(FACEMESH).param(faces), color, width_px)
+    drawing::params(spec.needs_model(FACEMESH).param(max_faces()), color, width_px)
 }
 
 /// Adds `face_mesh`.

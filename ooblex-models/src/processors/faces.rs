@@ -1,34 +1,49 @@
-//! Where faces are: BlazeFace, for processors that do something to them.
+//! Where faces are, for processors that do something to them.
+
+mod large;
+mod small;
 
 use std::time::Instant;
 
-use ooblex_core::{BoxError, Image, ImageError, Picture};
+use ooblex_core::{BoxError, Image, ImageError, KindSpec, Options, ParamSpec, ParamType, Picture};
 
-use crate::manager::{BLAZEFACE, ModelError, ModelHandle, Models};
-use crate::postprocess::blazeface;
-use crate::preprocess::{Components, Fit, InputSpec, Layout, Preprocess};
+pub(crate) use self::large::LargeFaces;
+pub(crate) use self::small::SmallFaces;
+use crate::manager::{BLAZEFACE, CENTERFACE, ModelError, Models};
+use crate::preprocess::{Fit, InputSpec, analysis_image};
 
-/// Side of the model's input.
-const SIDE: usize = 128;
+/// What users call the models.
+const NAMES: [&str; 2] = ["blazeface", CENTERFACE];
 
 /// A face, in shares of the picture.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Face {
     /// Left, top, width, height.
     pub(crate) rect: [f32; 4],
-    /// The subject's right and left eye, if the model finds them.
-    pub(crate) eyes: [[f32; 2]; 2],
+    /// The subject's right and left eye, then what else the model finds.
+    pub(crate) points: Vec<[f32; 2]>,
     /// Confidence in [0, 1].
     pub(crate) score: f32,
 }
 
+impl Face {
+    /// The subject's right and left eye.
+    pub(crate) fn eyes(&self) -> [[f32; 2]; 2] {
+        // Invariant: every model finds both eyes of a face.
+        [self.points[0], self.points[1]]
+    }
+}
+
 /// Finds faces in pictures, one after another of the same stream.
 pub(crate) trait FindFaces: Send + 'static {
+    /// Published name of the model.
+    fn model(&self) -> &'static str;
+
     /// Loads what it needs; blocks.
     fn load(&mut self) -> Result<(), ModelError>;
 
-    /// How many pixels the longer side of a picture should have at least.
-    fn least_side(&self) -> u32;
+    /// What it wants to see of a picture of this size.
+    fn input(&self, width: u32, height: u32) -> InputSpec;
 
     /// Faces with at least this confidence, the best ones first.
     ///
@@ -42,74 +57,44 @@ pub(crate) trait FindFaces: Send + 'static {
     ) -> Result<Vec<Face>, BoxError>;
 }
 
-/// BlazeFace: faces from 10 to 15 % of the picture's longer side upwards.
-#[derive(Debug)]
-pub(crate) struct LargeFaces {
-    model: ModelHandle,
-    input: Preprocess,
+/// Adds the choice between the models.
+pub(crate) fn params(spec: KindSpec) -> KindSpec {
+    spec.needs_model(BLAZEFACE)
+        .param(ParamSpec::new(
+            "model",
+            ParamType::Choice(NAMES.map(str::to_owned).to_vec()),
+            NAMES[0],
+            "centerface finds small faces, and takes longer",
+        ))
+        .param(
+            ParamSpec::new(
+                "input_size",
+                ParamType::Int(128..=1920),
+                i64::from(SmallFaces::LONGER_SIDE),
+                "longer side of what centerface looks at: the larger, the smaller the faces it finds",
+            )
+            .unit("px"),
+        )
 }
 
-impl LargeFaces {
-    pub(crate) fn new(models: &Models) -> Result<Self, ModelError> {
-        let spec = InputSpec {
-            width: SIDE,
-            height: SIDE,
-            layout: Layout::Nchw,
-            components: Components::Rgb,
-            mean: [127.5; 3],
-            scale: [1.0 / 127.5; 3],
-            fit: Fit::Letterbox,
-        };
-        Ok(Self { model: models.handle(BLAZEFACE)?, input: Preprocess::new(spec) })
-    }
+/// The model that options ask for which fit [`params`].
+pub(crate) fn finder(models: &Models, options: &Options) -> Result<Box<dyn FindFaces>, BoxError> {
+    let longer_side = options.get_or("input_size", SmallFaces::LONGER_SIDE)?;
+    Ok(match options.get_or("model", NAMES[0].to_owned())? {
+        name if name == CENTERFACE => Box::new(SmallFaces::new(models, longer_side)?),
+        _ => Box::new(LargeFaces::new(models)?),
+    })
 }
 
-impl FindFaces for LargeFaces {
-    fn load(&mut self) -> Result<(), ModelError> {
-        self.model.load().map(|_| ())
-    }
-
-    fn least_side(&self) -> u32 {
-        SIDE as u32
-    }
-
-    fn find(
-        &mut self,
-        image: &Image,
-        min_confidence: f32,
-        deadline: Option<Instant>,
-    ) -> Result<Vec<Face>, BoxError> {
-        let placement = self.input.fill(image, self.model.input(0)?)?;
-        let [regressors, scores] = self.model.run(deadline)? else {
-            return Err("the face detector has other outputs than expected".into());
-        };
-        let (regressors, scores) = (numbers(regressors.f32())?, numbers(scores.f32())?);
-        let faces = blazeface::faces(regressors, scores, min_confidence);
-        Ok(faces
-            .into_iter()
-            .map(|face| Face {
-                rect: placement.rect(face.rect),
-                eyes: [placement.point(face.points[0]), placement.point(face.points[1])],
-                score: face.score,
-            })
-            .collect())
-    }
-}
-
-/// What came out of a model, if it can be relied on: a model that does not compute sees no faces where there are some.
-pub(crate) fn numbers(output: &[f32]) -> Result<&[f32], BoxError> {
-    let finite = !output.is_empty() && output.iter().all(|v| v.is_finite());
-    finite.then_some(output).ok_or_else(|| "the model gave something that is no number".into())
-}
-
-/// The picture for a model that wants a longer side of at least `least` pixels: a compressed one is decoded at the
-/// smallest size that will do.
-pub(crate) fn look(picture: &mut Picture, least: u32) -> Result<Image, ImageError> {
-    if picture.as_pixels().is_none() {
-        let longer = picture.width().max(picture.height());
-        if let Some(factor) = [8u8, 4, 2].into_iter().find(|factor| longer / u32::from(*factor) >= least) {
-            return picture.reduced(factor);
-        }
-    }
-    picture.pixels().cloned()
+/// The picture for a model that wants `side` pixels of a part of it that is `share` of its longer side: a compressed one
+/// is decoded as far as that takes, or as a whole if its pixels are wanted anyway.
+pub(crate) fn look_closer(
+    picture: &mut Picture,
+    share: f32,
+    side: usize,
+    wants_pixels: bool,
+) -> Result<Image, ImageError> {
+    let longer = (side as f32 / share).ceil() as usize;
+    let input = InputSpec { fit: Fit::Letterbox, ..InputSpec::rgb01(longer, longer) };
+    analysis_image(picture, &input, wants_pixels)
 }

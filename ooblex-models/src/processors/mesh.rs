@@ -4,10 +4,11 @@ use std::time::Instant;
 
 use ooblex_core::{BoxError, Image, Picture};
 
-use super::faces::{Face, FindFaces, LargeFaces, look, numbers};
+use super::faces::{Face, FindFaces, LargeFaces, look_closer};
 use super::mesh_topology::{LEFT_EYE, RIGHT_EYE};
 use crate::manager::{FACEMESH, ModelError, ModelHandle, Models};
-use crate::preprocess::{Components, Fit, InputSpec, Layout, Preprocess, Square};
+use crate::postprocess::{numbers, outputs, sigmoid};
+use crate::preprocess::{Components, Fit, InputSpec, Layout, Preprocess, Square, analysis_image};
 
 /// Most faces that can be followed at once.
 pub(crate) const MOST_FACES: i64 = 4;
@@ -97,7 +98,7 @@ impl MeshFinder {
         let lost = before.is_empty() || self.followed.len() < before.len();
         if self.followed.len() < self.most && (lost || self.since_detection >= LOOK_EVERY) {
             self.since_detection = 0;
-            let image = look(picture, self.faces.least_side())?;
+            let image = analysis_image(picture, &self.faces.input(size.0, size.1), false)?;
             for face in self.faces.find(&image, MIN_CONFIDENCE, deadline)? {
                 let part = part_of(&face, size);
                 let new = self.followed.iter().all(|(followed, _)| !same(followed, &part));
@@ -118,11 +119,8 @@ impl MeshFinder {
         deadline: Option<Instant>,
     ) -> Result<(), BoxError> {
         let (width, height) = self.size;
-        let image = if pixels {
-            picture.pixels()?.clone()
-        } else {
-            look(picture, (width.max(height) as f32 * SIDE as f32 / part.side).ceil() as u32)?
-        };
+        let share = part.side / width.max(height) as f32;
+        let image = look_closer(picture, share, SIDE, pixels)?;
         let mesh = self.mesh(&image, &part, deadline)?;
         if mesh.score >= PRESENT {
             let next = part_around(&mesh.points, self.size);
@@ -142,17 +140,12 @@ impl MeshFinder {
             angle: part.angle,
         };
         let placement = self.input.fill_square(image, &square, self.model.input(0)?)?;
-        let [landmarks, presence] = self.model.run(deadline)? else {
-            return Err("the mesh model has other outputs than expected".into());
-        };
-        let (landmarks, presence) = (numbers(landmarks.f32())?, numbers(presence.f32())?);
-        if landmarks.len() < 3 * POINTS {
-            return Err(format!("the mesh model gave {} numbers, not {}", landmarks.len(), 3 * POINTS).into());
-        }
-        let points = landmarks.chunks_exact(3).take(POINTS);
+        let [landmarks, presence] = outputs(self.model.run(deadline)?)?;
+        let (landmarks, presence) = (numbers(landmarks, 3 * POINTS)?, numbers(presence, 1)?);
+        let points = landmarks.chunks_exact(3);
         Ok(Mesh {
             points: points.map(|p| placement.point([p[0], p[1]])).collect(),
-            score: 1.0 / (1.0 + (-presence[0]).exp()),
+            score: sigmoid(presence[0]),
         })
     }
 }
@@ -166,7 +159,7 @@ fn part_of(face: &Face, size: (u32, u32)) -> Square {
     let [x, y, w, h] = face.rect;
     let [w, h] = pixels([w, h], size);
     let center = pixels([x + face.rect[2] / 2.0, y + face.rect[3] / 2.0], size);
-    let [right, left] = face.eyes.map(|eye| pixels(eye, size));
+    let [right, left] = face.eyes().map(|eye| pixels(eye, size));
     Square { center, side: MARGIN * w.max(h), angle: angle(right, left) }
 }
 
@@ -212,8 +205,11 @@ mod tests {
         fn load(&mut self) -> Result<(), ModelError> {
             self.0.load()
         }
-        fn least_side(&self) -> u32 {
-            self.0.least_side()
+        fn model(&self) -> &'static str {
+            self.0.model()
+        }
+        fn input(&self, width: u32, height: u32) -> InputSpec {
+            self.0.input(width, height)
         }
         fn find(
             &mut self,

@@ -45,7 +45,9 @@ impl Engine for Candle {
 /// Everything runs on the device that the tensors are on, or fails, so a run that succeeds is the probe.
 #[cfg(feature = "candle-cuda")]
 fn accelerated(weights: &Weights, options: &LoadOptions) -> Result<Probed<Loaded>, EngineError> {
-    let device = Device::new_cuda(options.gpu.device as usize);
+    // Where a library of CUDA is missing this panics with its name.
+    let device = guarded("candle", || Device::new_cuda(options.gpu.device as usize));
+    let device = device.and_then(|device| device.map_err(|e| e.to_string()));
     let device = device.map_err(|e| EngineError::NoAccelerator { reason: format!("CUDA failed: {e}") })?;
     let mut session = Loaded::new(weights, device, options)?;
     session.run(&super::probe_inputs(&session.inputs), &mut Vec::new())?;

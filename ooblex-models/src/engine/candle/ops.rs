@@ -391,7 +391,7 @@ fn as_sizes(list: &[i64]) -> std::result::Result<Vec<usize>, String> {
 
 /// Beginnings and ends of each dimension.
 fn in_pairs(pads: &[usize]) -> std::result::Result<Vec<(usize, usize)>, String> {
-    if pads.len() % 2 != 0 {
+    if !pads.len().is_multiple_of(2) {
         return Err("its pads are not two for each dimension".into());
     }
     let (before, after) = pads.split_at(pads.len() / 2);

@@ -9,12 +9,22 @@ use crate::engine::GpuOptions;
 
 /// Providers to try, the fastest first, each with its name.
 pub(super) fn attempts(options: GpuOptions) -> Vec<(&'static str, Vec<ExecutionProviderDispatch>)> {
-    let mut attempts = Vec::new();
-    // What TensorRT does not take it hands to CUDA.
-    #[cfg(feature = "onnx-tensorrt")]
-    attempts.push(("TensorRT", vec![tensorrt(options), cuda(options)]));
-    attempts.push(("CUDA", vec![cuda(options)]));
-    attempts
+    vec![
+        // What TensorRT does not take it hands to CUDA.
+        #[cfg(feature = "onnx-tensorrt")]
+        ("TensorRT", vec![tensorrt(options), cuda(options)]),
+        ("CUDA", vec![cuda(options)]),
+    ]
+}
+
+/// What they are told, for the report.
+pub(super) fn describe(options: GpuOptions) -> String {
+    let megabytes = options.mem_limit >> 20;
+    format!(
+        "device {}, an arena of at most {megabytes} MB that grows as requested and shrinks at rest, heuristic \
+         convolution search",
+        options.device
+    )
 }
 
 /// Memory grows by what is asked for, so that the limit means something; algorithms are chosen by cuDNN's heuristics,
@@ -102,6 +112,16 @@ mod tests {
         assert_eq!(major(&needed(&["libc.so.6"])), None);
         assert!(loaded_later(12).contains(&"libcufft.so.11".to_owned()));
         assert_eq!(preload(Path::new("/nowhere/onnxruntime/capi/libonnxruntime.so.1.32.0")), None);
+    }
+
+    #[test]
+    fn options_are_told() {
+        let told = describe(GpuOptions::default());
+        assert!(
+            told.contains("device 0") && told.contains("4096 MB") && told.contains("heuristic"),
+            "{told}"
+        );
+        assert_eq!(attempts(GpuOptions::default()).last().map(|(name, _)| *name), Some("CUDA"));
     }
 
     #[test]

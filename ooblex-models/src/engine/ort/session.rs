@@ -131,7 +131,15 @@ impl OnnxSession {
             // A device copies the numbers at this moment; on the CPU it costs a microsecond.
             binding.io.bind_input(outlet.name(), bound)?;
         }
+        // Copies to and from a device may still be under way.
+        let synchronise = self.accelerator.ran != DeviceKind::Cpu;
+        if synchronise {
+            binding.io.synchronize_inputs()?;
+        }
         self.session.run_binding(&binding.io)?;
+        if synchronise {
+            binding.io.synchronize_outputs()?;
+        }
         outputs.resize_with(binding.outputs.len(), Tensor::default);
         binding.outputs.iter().zip(outputs).try_for_each(|(bound, to)| copy_out(bound, to))
     }

@@ -67,8 +67,10 @@ fn buffers_are_bound_by_size_and_results_stay_the_same() {
         }
     }
     // What is bound is what is given now, not what was given first.
+    let memory = (outputs[0].f32().as_ptr(), session.memory_bytes());
     session.run(&style(32, 0.05), &mut outputs).expect("runs");
     assert_ne!(&first[0].1, &outputs[0]);
+    assert_eq!((outputs[0].f32().as_ptr(), session.memory_bytes()), memory, "nothing is allocated again");
     let buffers = 2 * 3 * 64 * (32 + 64) + 2 * 26;
     assert_eq!(session.memory_bytes() - before, 4 * buffers as u64);
     session.rest().expect("rests");

@@ -1,6 +1,7 @@
 //! Asks a library whether it is ONNX Runtime, and which one, before anything else is done with it.
 #![allow(unsafe_code)] // Loading a library, and three calls into it.
 
+use std::error::Error;
 use std::ffi::CStr;
 use std::path::Path;
 
@@ -14,7 +15,7 @@ pub(super) fn of(path: &Path) -> Result<String, String> {
     // SAFETY: loading runs the library's initialisers. The user named it, or it lies where ONNX Runtime's library does
     // under that library's name, so it is trusted as much as the program's other libraries.
     let library = unsafe { libloading::Library::new(path) }
-        .map_err(|e| format!("is no library that can be loaded: {e}"))?;
+        .map_err(|e| format!("is no library that can be loaded: {}", cause(&e)))?;
     // SAFETY: ONNX Runtime has declared this function so ever since 1.0 (onnxruntime_c_api.h); no other library is known
     // to export the name.
     let base = unsafe { library.get::<unsafe extern "C" fn() -> *const OrtApiBase>(b"OrtGetApiBase\0") }
@@ -39,6 +40,11 @@ pub(super) fn of(path: &Path) -> Result<String, String> {
     // Loading it takes longer than everything else here, and it is about to be loaded again.
     std::mem::forget(library);
     Ok(version)
+}
+
+/// What the dynamic linker said.
+fn cause(error: &libloading::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 /// Interfaces are numbered like minor versions, and every version keeps the earlier ones.
@@ -109,6 +115,9 @@ mod tests {
             assert_eq!(of(&library), Err(expected.to_owned()), "{name}");
         }
         let error = of(&folder.path().join("old.c")).expect_err("no library");
-        assert!(error.starts_with("is no library that can be loaded"), "{error}");
+        assert!(
+            error.starts_with("is no library that can be loaded: ") && error.contains("old.c"),
+            "{error}"
+        );
     }
 }

@@ -69,6 +69,19 @@ fn a_box_is_drawn_where_it_is_and_chroma_ends_with_it() {
 }
 
 #[test]
+fn colour_reaches_the_last_odd_column_and_row() {
+    let [y, _, v] = drawn(Overlay::new(PLAIN), &[face([0.5, 0.5, 0.49, 0.49])], (33, 21), ColorSpace::JPEG);
+    assert_eq!((y[20][32], v[10][16]), (76, 255), "cut by the border");
+    let style = OverlayStyle { width_px: 3, ..PLAIN };
+    let [y, _, v] = drawn(Overlay::new(style), &[face([0.25, 0.25, 0.5, 0.5])], (64, 48), ColorSpace::JPEG);
+    // Three columns of luma are two of chroma.
+    assert_eq!(
+        (&y[24][13..19], &v[12][6..10]),
+        (&[100, 76, 76, 76, 100, 100][..], &[100, 255, 255, 100][..])
+    );
+}
+
+#[test]
 fn colours_are_right_in_every_space() {
     for color in [ColorSpace::JPEG, ColorSpace::BT601, ColorSpace::BT709] {
         for rgb in [[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255], [255, 128, 0]] {
