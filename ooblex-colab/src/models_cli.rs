@@ -23,15 +23,18 @@ pub(crate) fn run(
     models: &Models,
     out: &mut dyn Write,
 ) -> io::Result<bool> {
-    let action = match arguments.action {
-        ModelsAction::List => list,
-        ModelsAction::Verify => verify,
-        ModelsAction::Path => path,
-        ModelsAction::Pull => return pull(arguments, config, models, out),
+    if arguments.action == ModelsAction::Pull {
+        return pull(arguments, config, models, out);
+    }
+    let chosen = match chosen(models, &arguments.names) {
+        Ok(chosen) => chosen,
+        Err(error) => return complain(out, &error.to_string()),
     };
-    match chosen(models, &arguments.names) {
-        Ok(chosen) => action(arguments, models, &chosen, out),
-        Err(error) => complain(out, &error.to_string()),
+    match arguments.action {
+        ModelsAction::Verify => verify(models, &chosen, !arguments.names.is_empty(), out),
+        ModelsAction::Path if arguments.names.is_empty() => folders(models, out),
+        ModelsAction::Path => paths(&chosen, out),
+        _ => list(&chosen, out),
     }
 }
 
@@ -49,12 +52,7 @@ fn complain(out: &mut dyn Write, problem: &str) -> io::Result<bool> {
     Ok(false)
 }
 
-fn list(
-    _: &ModelsArguments,
-    models: &Models,
-    chosen: &[ModelStatus],
-    out: &mut dyn Write,
-) -> io::Result<bool> {
+fn list(chosen: &[ModelStatus], out: &mut dyn Write) -> io::Result<bool> {
     for model in chosen {
         let place = match model.files.first().map(|file| &file.place) {
             _ if model.state == ModelState::Missing => "missing",
@@ -74,7 +72,6 @@ fn list(
             "\n{missing} missing; `models path` says where they are looked for, `models pull` fetches them"
         )?;
     }
-    let _ = models;
     Ok(true)
 }
 
@@ -87,16 +84,11 @@ fn size(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
 }
 
-fn verify(
-    arguments: &ModelsArguments,
-    models: &Models,
-    chosen: &[ModelStatus],
-    out: &mut dyn Write,
-) -> io::Result<bool> {
+/// `named`: these models were asked for, so they have to be there.
+fn verify(models: &Models, chosen: &[ModelStatus], named: bool, out: &mut dyn Write) -> io::Result<bool> {
     let mut is_well = true;
     for model in chosen {
-        // A model that was named has to be there; of the others only what is there has to be right.
-        is_well &= arguments.names.is_empty() || model.state != ModelState::Missing;
+        is_well &= !named || model.state != ModelState::Missing;
         let card = models.card(&model.name).map_err(io::Error::other)?;
         for file in &model.files {
             let name = &file.name;
@@ -133,19 +125,15 @@ fn sum_of<'a>(card: &'a ModelCard, name: &str) -> Option<&'a str> {
     files.filter(|file| file.name == name).find_map(|file: &ModelFile| file.sha256.as_deref())
 }
 
-fn path(
-    arguments: &ModelsArguments,
-    models: &Models,
-    chosen: &[ModelStatus],
-    out: &mut dyn Write,
-) -> io::Result<bool> {
-    if arguments.names.is_empty() {
-        for folder in models.config().path.folders() {
-            let note = if folder.is_dir() { "" } else { "  (not there)" };
-            writeln!(out, "{}{note}", folder.display())?;
-        }
-        return Ok(true);
+fn folders(models: &Models, out: &mut dyn Write) -> io::Result<bool> {
+    for folder in models.config().path.folders() {
+        let note = if folder.is_dir() { "" } else { "  (not there)" };
+        writeln!(out, "{}{note}", folder.display())?;
     }
+    Ok(true)
+}
+
+fn paths(chosen: &[ModelStatus], out: &mut dyn Write) -> io::Result<bool> {
     for file in chosen.iter().flat_map(|model| &model.files) {
         match &file.place {
             FilePlace::Embedded => writeln!(out, "{}  (compiled in)", file.name)?,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use ooblex_models::engine::Format;
 use ooblex_models::manager::fetch::{FetchError, Fetcher, Manifest, Progress, Pulled, Wanted};
-use ooblex_models::manager::{ModelError, Models, sha256_of_file, user_folder};
+use ooblex_models::manager::{Models, sha256_of_file, user_folder};
 
 use super::complain;
 use crate::cli::ModelsArguments;
@@ -106,7 +106,6 @@ fn order(name: &str, models: &Models, manifest: Option<&Manifest>, format: Forma
             origin: listed.origin.clone(),
             files: listed.files.clone(),
         }),
-        (Err(error @ ModelError::Unknown { .. }), None) => Err(error.to_string()),
         (Err(error), None) => Err(error.to_string()),
     }
 }

@@ -1,4 +1,10 @@
 //! Models: found, loaded once, shared by all streams, and put away again.
+//!
+//! Weights come from three formats and no others: ONNX in one file (what it wants from other files is refused),
+//! safetensors, and TorchScript. Files of the models that come with this crate are checked against their SHA-256
+//! whenever they are read; files of the user's own are read from the folders that the user named. Pickles are never
+//! loaded. A TorchScript archive holds pickles by its design, which libtorch interprets: such files are loaded with the
+//! feature `torch` and the engine `torch` alone, if their sum is the published one or the user added them.
 
 mod batch;
 mod card;

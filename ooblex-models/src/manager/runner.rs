@@ -221,7 +221,7 @@ fn check_finite(specs: &[TensorSpec], outputs: &[Tensor]) -> Result<(), EngineEr
         None => Ok(()),
         Some(index) => {
             let name = specs.get(index).map_or("", |spec| &spec.name);
-            Err(EngineError::Run { reason: format!("output {name} has numbers that are not finite") })
+            Err(EngineError::Run { reason: format!("output {name} is not finite") })
         }
     }
 }
