@@ -48,7 +48,10 @@ fn read_backgrounds(folder: &Path, config: &Config) -> Result<Backgrounds, Strin
     paths.sort();
     if paths.is_empty() || paths.len() > MOST_PICTURES {
         let count = paths.len();
-        return Err(failed(folder, &format!("{count} pictures; put 1 to {MOST_PICTURES} there, JPEG, PNG or WebP")));
+        return Err(failed(
+            folder,
+            &format!("{count} pictures; put 1 to {MOST_PICTURES} there, JPEG, PNG or WebP"),
+        ));
     }
     let limits = PictureLimits { max_bytes: config.max_body_bytes, max_pixels: config.max_pixels };
     let mut backgrounds = Backgrounds::new();

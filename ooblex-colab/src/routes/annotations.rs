@@ -1,7 +1,6 @@
 //! `GET /streams/{name}/annotations`: the newest findings once, or as they come.
 
 use std::convert::Infallible;
-use std::future::Future;
 use std::time::Duration;
 
 use axum::Json;
@@ -71,15 +70,13 @@ fn wants_events(headers: &HeaderMap) -> bool {
 
 /// The next findings as JSON with their sequence number; `None` when the stream has ended. Whoever is slow gets the
 /// newest and misses those between.
-fn next(newest: &mut Newest) -> impl Future<Output = Option<(u64, String)>> + Send + '_ {
-    async {
-        loop {
-            newest.changed().await.ok()?;
-            let found = newest.borrow_and_update().clone().filter(|found| found.may_be_told());
-            if let Some(found) = found {
-                // Invariant: strings, numbers and lists always serialize.
-                return Some((found.sequence, serde_json::to_string(&*found).unwrap_or_default()));
-            }
+async fn next(newest: &mut Newest) -> Option<(u64, String)> {
+    loop {
+        newest.changed().await.ok()?;
+        let found = newest.borrow_and_update().clone().filter(|found| found.may_be_told());
+        if let Some(found) = found {
+            // Invariant: strings, numbers and lists always serialize.
+            return Some((found.sequence, serde_json::to_string(&*found).unwrap_or_default()));
         }
     }
 }

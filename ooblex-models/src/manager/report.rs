@@ -108,8 +108,7 @@ mod tests {
     #[cfg(feature = "rten")]
     #[test]
     fn the_engine_that_ran_is_named() {
-        let mut config = super::super::ModelsConfig::default();
-        config.engine = Some(EngineKind::Rten);
+        let config = super::super::ModelsConfig { engine: Some(EngineKind::Rten), ..Default::default() };
         let models = Models::new(config);
         models.load(super::super::BLAZEFACE).expect("loads");
         let report = models.accelerator();

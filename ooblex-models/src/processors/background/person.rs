@@ -7,8 +7,7 @@ use ooblex_core::{Annotation, AnnotationKind, BoxError, Frame, Image, Mask, Proc
 
 use super::masks::Masks;
 use crate::manager::{ModelError, ModelHandle, Models, SELFIE_GENERAL, SELFIE_LANDSCAPE};
-use crate::preprocess::{InputSpec, Preprocess};
-use crate::processors::faces::look;
+use crate::preprocess::{InputSpec, Preprocess, analysis_image};
 use crate::smooth::{MaskSmoother, PAUSE};
 
 /// The label of the mask.
@@ -16,8 +15,6 @@ pub(in crate::processors) const LABEL: &str = "person";
 
 /// Pictures at least this much wider than high go to the model for wide ones.
 const WIDE: f32 = 1.25;
-/// The longer side of both models' inputs.
-const LONGER: u32 = 256;
 /// Confidence of a pixel from which it counts as the person, of 255.
 const INSIDE: u8 = 128;
 
@@ -97,9 +94,9 @@ impl Person {
         cx: &ProcessContext<'_>,
         whole: bool,
     ) -> Result<Mask, ProcessError> {
-        let image = if whole { frame.image.pixels()?.clone() } else { look(&mut frame.image, LONGER)? };
         let wide = frame.image.width() as f32 >= WIDE * frame.image.height() as f32;
         let eye = if wide { &mut self.wide } else { &mut self.square };
+        let image = analysis_image(&mut frame.image, eye.preprocess.spec(), whole)?;
         let seen = eye.see(&image, cx.deadline).map_err(ProcessError::Frame)?;
         self.values.clear();
         // What is not a number becomes 0: not the person.
