@@ -177,7 +177,8 @@ class App {
       this.render(status);
       const shown = this.stream;
       // What is beside the picture may be late or missing.
-      void this.models.refresh(shown && shown.state !== "ended" ? streamPath(shown.id) : null).catch(() => {});
+      const finds = shown && shown.state !== "ended" && shown.effect_state === "running" && shown.fps_out > 0;
+      void this.models.refresh(finds ? streamPath(shown.id) : null).catch(() => {});
     } catch (error) {
       this.failures += 1;
       const refusal = error instanceof Refusal ? error : null;

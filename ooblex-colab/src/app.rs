@@ -108,14 +108,12 @@ impl App {
         if arguments.version {
             return say(&format!("ooblex-colab {VERSION}\n"));
         }
-        if arguments.command == Command::Effects {
-            return say(&list_effects(&self.registry));
-        }
         let loaded = load(&arguments, environment);
         let loaded = loaded.and_then(|loaded| self.add_own(loaded)).and_then(|loaded| self.check(loaded));
         match (loaded, arguments.command) {
             (Err(problems), _) => refuse(&problems),
             (Ok(loaded), _) if arguments.print_config => say(&print(&loaded)),
+            (Ok(_), Command::Effects) => say(&list_effects(&self.registry)),
             (Ok(loaded), Command::Models) => self.look_after_models(&arguments, &loaded),
             (Ok(loaded), Command::Doctor) => {
                 if let Err(error) = self.models.configure(models_config(&loaded.config)) {

@@ -48,7 +48,6 @@ impl Levels {
     }
 
     /// `v` (0 to 255 on a full scale) in this picture's steps, black excluded.
-    #[cfg(feature = "effects")]
     pub(crate) fn scale(&self, v: f32) -> f32 {
         v * f32::from(self.white) / 255.0
     }

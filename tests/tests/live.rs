@@ -17,7 +17,7 @@ fn dropped(stream: &Value) -> u64 {
 #[test]
 fn with_a_slow_effect_viewers_see_new_pictures_and_memory_is_flat() {
     let server = Server::start(&["--target-fps", "0"]);
-    let plan = Plan { width: 960, height: 720, fps: 60, noisy: false };
+    let plan = Plan { width: 1280, height: 960, fps: 60, noisy: false };
     let publisher = Publisher::start(server.addr, "cam", 9, plan);
     server.wait_for_stream("cam", "a stream", |_| true);
     server.set_effect("cam", HEAVY);

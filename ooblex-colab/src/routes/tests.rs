@@ -20,16 +20,19 @@ struct Site {
     app: AppState,
 }
 
+/// Pictures pass as they are unless a flag says otherwise.
 fn site_with(flags: &[&str]) -> Site {
     let (mut registry, models) = (Registry::new(), Models::default());
     ooblex_models::register_with(&mut registry, &models);
-    site_of(flags, registry, models)
+    let flags: Vec<&str> = ["--model-name", "none"].iter().chain(flags).copied().collect();
+    site_of(&flags, registry, models)
 }
 
 fn site_of(flags: &[&str], registry: Registry, models: Models) -> Site {
     let list = std::iter::once("--no-config").chain(flags.iter().copied()).map(Into::into);
     let arguments = Arguments::parse(list).expect("good flags");
     let config = load(&arguments, []).expect("a good configuration").config;
+    models.configure(crate::models::models_config(&config)).expect("nothing was loaded yet");
     let effects = EffectControl::new(registry, &config.model_name).expect("a good effect");
     let mjpeg = MjpegHub::new(MjpegConfig::default()).expect("starts");
     let annotations = AnnotationHub::default();

@@ -22,14 +22,14 @@ fn expected(faces: &Value, corners: &str) -> Vec<(Vec<f32>, f32)> {
     faces.iter().map(|face| (numbers(&face[corners]), numbers(&face["score"])[0])).collect()
 }
 
-/// MediaPipe takes single pixels where we average: its landmarks are up to a twentieth of the face off from those that its
+/// MediaPipe takes single pixels where we average: its landmarks are up to a fourteenth of the face off from those that its
 /// model finds in a good resize, and its boxes less. Eyes exchanged would be half a face apart.
 fn check_mediapipe(lab: &Lab, path: &std::path::Path, faces: &Value, what: &str) {
     let frame = lab.look("face_detection", Options::new(), &yuv(&open(path), ColorSpace::JPEG));
     let found = found(&frame);
     assert_found(&found, &expected(faces, "box_px_xyxy"), 0.9, 0.03, what);
     for (face, expected) in found.iter().zip(faces.as_array().expect("faces")) {
-        assert_points(face, &expected["keypoints_px"], 0.07, what);
+        assert_points(face, &expected["keypoints_px"], 0.075, what);
     }
 }
 
