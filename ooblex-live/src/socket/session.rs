@@ -214,9 +214,12 @@ impl Session {
     }
 
     async fn run(mut self) {
+        // Before the publisher's first picture is read, so that the viewer sees it.
+        let mut going = self.attach();
         let end = loop {
-            if let Err(end) = self.turn().await {
-                break end;
+            match going {
+                Ok(()) => going = self.turn().await,
+                Err(end) => break end,
             }
         };
         // Encoders need not wait for the close.
