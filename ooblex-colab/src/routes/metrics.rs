@@ -290,13 +290,27 @@ fn sockets(text: &mut Text, app: &AppState) {
         text.sample(name, &[("way", way)], count);
     }
     let name = "ooblex_live_pictures_skipped_total";
-    text.family(name, "counter", "Pictures left out for a viewer: it was behind, or they came too late to be shown.");
+    text.family(
+        name,
+        "counter",
+        "Pictures left out for a viewer: it was behind, or they came too late to be shown.",
+    );
     for (reason, count) in [("behind", counters.behind.get()), ("late", counters.late.get())] {
         text.sample(name, &[("reason", reason)], count);
     }
-    text.single("ooblex_live_refused_total", "counter", "Sockets closed for what their clients did.", counters.refused.get());
+    text.single(
+        "ooblex_live_refused_total",
+        "counter",
+        "Sockets closed for what their clients did.",
+        counters.refused.get(),
+    );
     text.single("ooblex_live_encoders", "gauge", "Video encoders that run.", live.encoders());
-    text.single("ooblex_live_encoded_total", "counter", "Pictures encoded for viewers of video.", live.counters().encoded.get());
+    text.single(
+        "ooblex_live_encoded_total",
+        "counter",
+        "Pictures encoded for viewers of video.",
+        live.counters().encoded.get(),
+    );
 }
 
 /// Counts of all sessions of one stream.
