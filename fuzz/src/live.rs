@@ -27,7 +27,7 @@ fn live_frame(data: &[u8]) {
 fn live_message(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     match ClientMessage::parse(text) {
-        Ok(ClientMessage::Ack { age_ms: Some(age), .. }) => assert!(age.abs() <= 60_000.0),
+        Ok(ClientMessage::Ack { age_ms: Some(age), .. }) => assert!(age.is_finite()),
         Ok(ClientMessage::Effect { effect, .. }) => assert!((1..=1024).contains(&effect.len())),
         Ok(_) => {}
         Err(error) => assert!(error.to_string().len() < text.len() + 512, "{error}"),
