@@ -43,11 +43,11 @@ pub mod config;
 mod doctor;
 pub mod effect;
 mod graph;
+mod live;
 mod models;
 mod models_cli;
 mod own;
 mod process;
-#[cfg(feature = "whip")]
 mod publisher;
 mod routes;
 mod server;

@@ -278,6 +278,12 @@ async fn other_sites_cannot_switch_or_publish() {
             (&json!("cross_site"), &json!("https://evil.example"))
         );
     }
+    for path in ["/ws/live", "/ws/view"] {
+        let socket = [foreign[0], foreign[1], ("upgrade", "websocket")];
+        assert_eq!(site.ask("GET", path, &socket, "").await.status(), 403, "{path}");
+        let own = [foreign[0], ("origin", "http://localhost:8081"), socket[2]];
+        assert_eq!(site.ask("GET", path, &own, "").await.status(), 400, "{path}: no handshake");
+    }
     let image = [("sec-fetch-site", "cross-site"), ("sec-fetch-dest", "image")];
     assert_eq!(site.ask("GET", "/set_effect/sepia", &image, "").await.status(), 403);
     let listed =
