@@ -1,0 +1,75 @@
+// @ts-check
+// What the page asks the server.
+
+import { fetchPlain } from "./http.js";
+
+const DEADLINE = 5000;
+
+/** @param {string} path relative to the page, so that it works behind proxies and path prefixes */
+export const url = (path) => new URL(path, document.baseURI);
+
+/** The address of the page without the token that may stand in front of its path. */
+export function pageWithoutToken() {
+  const page = new URL(".", document.baseURI);
+  page.pathname = page.pathname.replace(/\/t\/[^/]+\/$/, "/");
+  return page;
+}
+
+/** Whether this page was opened with a token. */
+export const isGuarded = () => pageWithoutToken().pathname !== new URL(".", document.baseURI).pathname;
+
+/** The server refused. */
+export class Refusal extends Error {
+  /** @param {number} status @param {string} detail */
+  constructor(status, detail) {
+    super(detail);
+    this.status = status;
+  }
+}
+
+/**
+ * Fetches JSON; a problem document becomes an error with its sentence.
+ * @param {string} path
+ * @param {unknown} [body]
+ */
+export async function request(path, body) {
+  const init = body === undefined ? {} : { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+  const response = await fetchPlain(url(path), { ...init, signal: AbortSignal.timeout(DEADLINE) });
+  const answer = await response.json().catch(() => null);
+  if (!response.ok) throw new Refusal(response.status, answer?.detail ?? `the server answered ${response.status}`);
+  return answer;
+}
+
+/** Ends something; also works while the page is being left. @param {string} path */
+export const end = (path) => void fetch(url(path), { method: "DELETE", keepalive: true }).catch(() => {});
+
+/** @typedef {{ name: string, path: string, state: string, reason: string | null }} Transport */
+
+/** @type {Promise<Transport[]> | null} */
+let transports = null;
+
+/** What the server said last about its transports. @param {Transport[]} list */
+export const know = (list) => void (transports = Promise.resolve(list));
+
+/** Why the server does not serve a path; empty if it does. @param {string} path */
+export async function absent(path) {
+  transports ??= request("status").then((status) => status.transports);
+  const list = await transports.catch((error) => {
+    transports = null;
+    throw error;
+  });
+  const found = list.find((transport) => transport.path === path);
+  if (!found) return `this server has no ${path}`;
+  return found.state === "running" ? "" : found.reason ?? `${path} does not run`;
+}
+
+/** What the address of the page asks for: `?transport=`, `?codec=` and `?stream=`. */
+export function wishes() {
+  const query = new URLSearchParams(location.search);
+  const codec = query.get("codec") ?? "";
+  return {
+    transport: query.get("transport") ?? "",
+    codec: /** @type {import("./wire.js").Codec | ""} */ (["h264", "vp8"].includes(codec) ? codec : ""),
+    stream: query.get("stream") ?? "",
+  };
+}
