@@ -84,16 +84,6 @@ function ownStream() {
   return name;
 }
 
-/** Name of this browser's own stream; kept so that a reload continues it. */
-function ownStream() {
-  let name = sessionStorage.getItem("ooblex-stream");
-  if (!name) {
-    name = `camera-${Math.floor(Math.random() * 36 ** 4).toString(36).padStart(4, "0")}`;
-    sessionStorage.setItem("ooblex-stream", name);
-  }
-  return name;
-}
-
 const CODECS = /** @type {Record<string, string>} */ ({ h264: "H.264", vp8: "VP8", jpeg: "JPEG" });
 
 class App {
