@@ -235,24 +235,26 @@ class App {
 
   renderWays() {
     const { up, down } = this.ways;
+    const { running } = this.publisher;
     const session = this.chosen === ownStream() || this.chosen === NEWEST ? this.publisher.session : null;
-    const codec = (/** @type {{ codec?: string } | null | undefined} */ way) => (way?.codec ? ` (${CODECS[way.codec] ?? way.codec})` : "");
-    const way = this.publisher.way;
-    const sender = way && "up" in way ? way.up : way;
-    byId("way-up").hidden = !this.publisher.running;
-    const path = sender && "path" in sender && sender.path ? `, ${sender.path}` : "";
-    byId("up").textContent = up && this.publisher.running ? `${describe(up, WAYS)}${codec(sender)}${path}` : "–";
+    const sender = senderOf(this.publisher);
+    const path = sender && "path" in sender ? sender.path : "";
+    byId("way-up").hidden = !running;
+    byId("up").textContent = up && running ? inWords([describe(up, WAYS), sender?.codec, path, this.traffic.up.perMinute(sender)]) : "–";
     const view = session ? session.down : viewOf(this.watcher);
     const ladder = session ? up : this.watcher.stream === null ? null : down;
-    byId("down").textContent = ladder ? `${describe(ladder, NAMES)}${codec(view)}` : "–";
-    const [runsUp, runsDown] = [this.publisher.running && up?.phase === "running" ? up.rung : "", ladder?.phase === "running" ? ladder.rung : ""];
+    byId("down").textContent = ladder ? inWords([describe(ladder, NAMES), view?.codec, this.traffic.down.perMinute(view)]) : "–";
+    const clock = (session ?? (this.watcher.view && "clock" in this.watcher.view ? this.watcher.view : null))?.clock;
+    byId("way-clock").hidden = clock?.error == null;
+    if (clock?.error != null) byId("clock").textContent = `${clock.offset >= 0 ? "+" : "−"}${Math.abs(clock.offset).toFixed(1)} ms, ± ${clock.error.toFixed(1)} ms`;
+    const [runsUp, runsDown] = [running && up?.phase === "running" ? up.rung : "", ladder?.phase === "running" ? ladder.rung : ""];
     Object.assign(document.body.dataset, { up: runsUp, down: runsDown });
     renderReasons(byId("reasons"), [
-      { title: "Up", state: this.publisher.running ? up : null, names: WAYS },
+      { title: "Up", state: running ? up : null, names: WAYS },
       { title: "Down", state: session || this.watcher.stream === null ? null : down, names: NAMES },
     ]);
-    byId("sending").hidden = !this.publisher.running;
-    const trouble = up && this.publisher.running && up.phase !== "running";
+    byId("sending").hidden = !running;
+    const trouble = up && running && up.phase !== "running";
     byId("sending").textContent = trouble ? `Connecting: ${describe(up, WAYS)}` : this.traffic.sending(sender);
   }
 
@@ -274,7 +276,8 @@ class App {
     const path = stream ? `${streamPath(stream.id)}/stream.mjpg` : "stream.mjpg";
     /** @type {HTMLAnchorElement} */ (byId("direct")).href = url(path).href;
     this.share.render(pageWithoutToken(), stream?.id ?? "", isGuarded());
-    if (stream && this.watcher.view && "watch" in this.watcher.view) this.watcher.view.watch(stream.processed);
+    const view = this.publisher.session ?? this.watcher.view;
+    if (stream && view && "watch" in view) view.watch(stream.processed);
     this.showPicture();
     this.stage.fit();
     this.renderWays();
@@ -312,7 +315,8 @@ class App {
 
   /** @param {Stream[]} open */
   renderChooser(open) {
-    const wanted = [NEWEST, ...open.map((s) => s.id)];
+    const ids = open.map((s) => s.id);
+    const wanted = [NEWEST, ...ids, ...(this.chosen === NEWEST || ids.includes(this.chosen) ? [] : [this.chosen])];
     byId("chooser").hidden = open.length < 2 && this.chosen === NEWEST;
     const present = [...this.chooser.options].map((option) => option.value);
     if (wanted.join("\n") === present.join("\n")) return;
@@ -341,11 +345,7 @@ class App {
     const age = (/** @type {number | null | undefined} */ value) => (value == null ? null : Math.round(value));
     figure("age50", age(ages?.p50), "ms");
     figure("age99", age(ages?.p99), "ms");
-    const session = this.publisher.session ?? (this.watcher.view && "clock" in this.watcher.view ? this.watcher.view : null);
-    const clock = session?.clock;
-    figure("clock", clock?.error == null ? null : `${clock.offset >= 0 ? "+" : "−"}${Math.abs(clock.offset).toFixed(1)} ± ${clock.error.toFixed(1)}`, "ms");
-    const up = this.publisher.session?.up ?? (this.publisher.way && !("up" in this.publisher.way) ? this.publisher.way : null);
-    byId("traffic").textContent = this.traffic.both(up, view);
+    const up = senderOf(this.publisher);
     const own = stream?.id === ownStream() && up ? up.encodeTimes : null;
     const show = view && "showTimes" in view ? view.showTimes : null;
     this.ledger.render(parts(stream?.stages ?? [], { age: ages, encode: own, show }));
@@ -399,6 +399,15 @@ class App {
     button.setAttribute("aria-pressed", String(this.stage.recording));
   }
 }
+
+/** What sends and counts it. @param {Publisher} publisher */
+function senderOf({ way }) {
+  if (!way) return null;
+  return "up" in way ? way.up : way;
+}
+
+/** @param {(string | undefined)[]} words */
+const inWords = (words) => words.map((word) => (word && CODECS[word]) ?? word).filter(Boolean).join(", ");
 
 /** What shows the picture and counts it. @param {Watcher} watcher */
 function viewOf({ view }) {

@@ -3,7 +3,7 @@
 
 import { eachFrame, now, release } from "./frames.js";
 import { RungError } from "./ladder.js";
-import { Quantiles, pauseBefore, sizeWithin } from "./pace.js";
+import { Pace, Quantiles, pauseBefore, sizeWithin } from "./pace.js";
 import { JpegMaker } from "./up.js";
 
 /** Some tunnels put a page of their own before what browsers ask for, unless asked not to. */
@@ -53,7 +53,7 @@ export class HttpUp {
     this.encodeTimes = new Quantiles();
     this.flying = 0;
     this.failures = 0;
-    this.lastAt = -Infinity;
+    this.pace = new Pace(UPLOADS);
     this.codec = "jpeg";
     this.size = { width: 0, height: 0 };
     this.control = new AbortController();
@@ -75,12 +75,12 @@ export class HttpUp {
 
   /** @param {import("./frames.js").Taken} taken */
   async onFrame(taken) {
-    if (this.control.signal.aborted || taken.width === 0 || taken.captured - this.lastAt < 900 / UPLOADS) return release(taken);
+    if (this.control.signal.aborted || taken.width === 0 || !this.pace.isDue(taken.captured)) return release(taken);
     if (this.flying >= AT_A_TIME) {
       this.dropped.window += 1;
       return release(taken);
     }
-    this.lastAt = taken.captured;
+    this.pace.take(taken.captured);
     this.flying += 1;
     try {
       const began = now();

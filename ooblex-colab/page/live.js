@@ -16,6 +16,8 @@ const BEGIN = 2500;
 const PING = 500;
 /** Silence after which a connection is given up. */
 const SILENT = 2000;
+/** Frames that a server which sends nothing must have processed to be at fault. */
+const MISSED = 30;
 /** Time in which something that comes has to be shown. */
 const BLIND = 2000;
 
@@ -59,6 +61,10 @@ export class LiveSession {
     this.timer = 0;
     this.stopped = false;
     this.heardAt = now();
+    /** Where the server and this page were when something came last. */
+    this.came = { received: 0, frames: 0, at: now() };
+    /** The first picture is on the canvas. */
+    this.first = new Promise((done) => (this.isFirst = () => done(null)));
     /** @type {Promise<RungError>} */
     this.ended = new Promise((done) => (this.fail = (/** @type {RungError} */ error) => (this.close(), done(error))));
   }
@@ -143,6 +149,7 @@ export class LiveSession {
         fail: (error) => this.fail?.(error),
         shown: () => {
           this.seenAt = now();
+          this.isFirst?.();
           this.begun?.();
         },
       });
@@ -195,6 +202,21 @@ export class LiveSession {
         this.said = new RungError(said.detail ?? said.title ?? "the server refused", { stop });
         break;
       }
+    }
+  }
+
+  /**
+   * Compares what comes with what the server says; called about once a second.
+   * @param {number} frames frames that the server has processed so far
+   */
+  watch(frames) {
+    const { received } = this.down ?? { received: 0 };
+    const { came } = this;
+    if (received !== came.received || frames < came.frames + MISSED) {
+      if (received !== came.received || frames < came.frames) this.came = { received, frames, at: now() };
+      else came.at = now();
+    } else if (now() - came.at > SILENT) {
+      this.fail?.(new RungError(`nothing came for ${SILENT / 1000} s while the server went on`));
     }
   }
 

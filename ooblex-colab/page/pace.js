@@ -122,6 +122,26 @@ export class Rate {
   }
 }
 
+/** Lets at most so many pictures a second pass, evenly over time even if they come unevenly. */
+export class Pace {
+  /** @param {number} perSecond */
+  constructor(perSecond) {
+    this.distance = 1000 / perSecond;
+    this.due = -Infinity;
+  }
+
+  /** @param {number} at */
+  isDue(at) {
+    // A tenth of the distance may be missing: cameras are not punctual.
+    return at >= this.due - 0.1 * this.distance;
+  }
+
+  /** A picture passes. @param {number} at */
+  take(at) {
+    this.due = Math.max(this.due, at - this.distance) + this.distance;
+  }
+}
+
 /** Heights, with the rate from which they look better than the next smaller one. */
 const HEIGHTS = [
   { height: 720, from: 800 },

@@ -26,11 +26,13 @@ class Meter {
   }
 }
 
-/** @param {number | null} bytesPerSecond */
-function perMinute(bytesPerSecond) {
-  if (bytesPerSecond === null) return "–";
-  const megabytes = (bytesPerSecond * 60) / 1e6;
-  return megabytes.toFixed(megabytes < 10 ? 1 : 0);
+/** What a way takes of a data plan. */
+class Volume extends Meter {
+  /** @param {object | null | undefined} way with `bytes`, if it knows them */
+  perMinute(way) {
+    const bytes = way && "bytes" in way ? this.rate(way, Number(way.bytes)) : null;
+    return bytes === null ? "" : `${((bytes * 60) / 1e6).toFixed(1)} MB/min`;
+  }
 }
 
 /** @typedef {{ bytes: number, sent: number, size: { width: number, height: number }, tripTimes: import("./pace.js").Quantiles }} Sender */
@@ -38,15 +40,9 @@ function perMinute(bytesPerSecond) {
 /** What is sent and received. */
 export class Traffic {
   constructor() {
-    this.up = new Meter();
-    this.down = new Meter();
+    this.up = new Volume();
+    this.down = new Volume();
     this.frames = new Meter();
-  }
-
-  /** @param {{ bytes: number } | null} up @param {object | null} down */
-  both(up, down) {
-    const received = down && "bytes" in down ? this.down.rate(down, Number(down.bytes)) : null;
-    return `${perMinute(up ? this.up.rate(up, up.bytes) : null)}, ${perMinute(received)} MB/min`;
   }
 
   /** How a source is sent, in a few words. @param {Sender | null} sender */

@@ -4,7 +4,7 @@
 
 import { eachFrame, now, release } from "./frames.js";
 import { RungError } from "./ladder.js";
-import { Quantiles, Rate, heightFor, sizeWithin } from "./pace.js";
+import { Pace, Quantiles, Rate, heightFor, sizeWithin } from "./pace.js";
 import { HEADER, message } from "./wire.js";
 
 /** @typedef {import("./wire.js").Codec} Codec */
@@ -72,7 +72,6 @@ export class Up {
     this.maxBytes = agreed.max_bytes;
     this.way = way;
     this.rate = new Rate(KBPS);
-    this.least = 1000 / (this.codec === "jpeg" ? MOST_JPEG : MOST_VIDEO);
     /** @type {Map<number, number>} when each picture on its way was sent */
     this.flying = new Map();
     this.sequence = 0;
@@ -84,7 +83,7 @@ export class Up {
     this.tripTimes = new Quantiles();
     this.size = { width: 0, height: 0 };
     this.height = 720;
-    this.lastAt = -Infinity;
+    this.pace = new Pace(this.codec === "jpeg" ? MOST_JPEG : MOST_VIDEO);
     this.stopped = false;
     this.encoder = this.codec === "jpeg" ? new JpegEncoder(this) : new VideoUpEncoder(this, this.codec);
     this.stopFrames = eachFrame(track, (taken) => this.onFrame(taken));
@@ -92,9 +91,7 @@ export class Up {
 
   /** @param {Taken} taken */
   onFrame(taken) {
-    // A tenth of the distance may be missing: cameras are not punctual.
-    const early = taken.captured - this.lastAt < 0.9 * this.least;
-    if (this.stopped || early || taken.width === 0) return release(taken);
+    if (this.stopped || taken.width === 0 || !this.pace.isDue(taken.captured)) return release(taken);
     if (this.flying.size + this.encoder.waiting >= this.window || this.way.backlog() > this.maxBytes / 64) {
       this.dropped.window += 1;
       if (this.codec !== "jpeg") this.rate.full(now());
@@ -104,7 +101,7 @@ export class Up {
       this.dropped.encoder += 1;
       return release(taken);
     }
-    this.lastAt = taken.captured;
+    this.pace.take(taken.captured);
     this.height = this.codec === "jpeg" ? 720 : heightFor(this.rate.kbps, this.height);
     this.size = sizeWithin(taken.width, taken.height, this.height);
     this.encoder.encode(taken, this.size);

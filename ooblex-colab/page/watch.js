@@ -69,7 +69,9 @@ export class Watcher {
     this.view = null;
     this.stream = stream;
     if (stream === null) return;
-    const rungs = this.rungs(stream).filter(({ name }) => !this.forced || name === this.forced);
+    // WebRTC may be had for one direction alone; the best other way then serves the other.
+    const one = this.forced && this.forced !== "webrtc";
+    const rungs = this.rungs(stream).filter(({ name }) => !one || name === this.forced);
     this.ladder = new Ladder(rungs, this.onChange, { upgrades: true });
     this.ladder.start();
   }
@@ -135,7 +137,10 @@ export class Watcher {
     await view.open(signal);
     if (!signal.aborted) {
       this.view = view;
-      this.stage.show(element);
+      const show = () => view === this.view && this.stage.show(element);
+      // A stream that stands still has nothing to show yet.
+      if (view instanceof LiveSession) void view.first.then(show);
+      else show();
     }
     return { ended: view.ended, stop: () => (view instanceof LiveSession ? view.close() : view.stop()) };
   }
