@@ -2,6 +2,7 @@
 // The page: polls the server's state once a second and puts picture, effects, camera and statistics together.
 
 import { EffectPanel, element, readable } from "./effects.js";
+import { RungError } from "./ladder.js";
 import { Ledger, parts } from "./ledger.js";
 import { ModelPanel } from "./models.js";
 import { Publisher, WAYS } from "./publish.js";
@@ -188,7 +189,7 @@ class App {
       this.failures += 1;
       const refusal = error instanceof Refusal ? error : null;
       byId("token-form").hidden = !refusal || ![401, 403, 429].includes(refusal.status);
-      const text = refusal?.status === 401 ? "A token is needed" : refusal?.message;
+      const text = refusal?.status === 401 ? "A token is needed" : refusal ?? error instanceof RungError ? String(/** @type {Error} */ (error).message) : null;
       setConnection("lost", text ?? "No connection to the server");
     }
   }

@@ -66,10 +66,10 @@ export async function absent(path) {
 /** What the address of the page asks for: `?transport=`, `?codec=` and `?stream=`. */
 export function wishes() {
   const query = new URLSearchParams(location.search);
-  const codec = query.get("codec") ?? "";
+  const known = (/** @type {string} */ name, /** @type {string[]} */ values) => values.find((value) => value === query.get(name)) ?? "";
   return {
-    transport: query.get("transport") ?? "",
-    codec: /** @type {import("./wire.js").Codec | ""} */ (["h264", "vp8"].includes(codec) ? codec : ""),
+    transport: known("transport", ["webrtc", "ws", "ws-jpeg", "http", "snapshot"]),
+    codec: /** @type {import("./wire.js").Codec | ""} */ (known("codec", ["h264", "vp8"])),
     stream: query.get("stream") ?? "",
   };
 }
