@@ -230,7 +230,9 @@ fn the_page_finds_back_to_a_server_that_was_restarted() {
     let port = server.addr.port().to_string();
     let browser = Browser::start(programs, None);
     browser.open(&server.url("/"));
-    let size = format!("const shown = document.querySelector('{PICTURE}'); return shown.naturalWidth || shown.width");
+    let size = format!(
+        "const shown = document.querySelector('{PICTURE}'); return shown.naturalWidth || shown.width"
+    );
     wait_for("the demo", || (browser.run(&size) == 640).then_some(()));
     browser.screenshot("demo_desktop");
     drop(server);

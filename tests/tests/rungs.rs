@@ -87,10 +87,8 @@ fn the_logic_of_the_page_is_right() {
     let server = Server::start(&[]);
     let browser = Browser::start(programs, None);
     browser.open(&server.url("/health"));
-    let script = format!(
-        "const base = '/page/'; return (async () => {{ {} }})()",
-        include_str!("page_modules.js")
-    );
+    let script =
+        format!("const base = '/page/'; return (async () => {{ {} }})()", include_str!("page_modules.js"));
     assert_eq!(browser.run(&script), json!([]));
 }
 
@@ -159,7 +157,8 @@ fn the_best_way_is_taken_and_the_reasons_are_given() {
     click(&browser, "#camera");
     wait_for_ways(&browser, "ws-jpeg", "ws-jpeg");
     shown(&browser, 5);
-    let reasons = wait_for("reasons", || Some(text(&browser, "#reasons")).filter(|text| text.contains("WebRTC")));
+    let reasons =
+        wait_for("reasons", || Some(text(&browser, "#reasons")).filter(|text| text.contains("WebRTC")));
     assert!(reasons.contains("this browser has no WebRTC"), "{reasons}");
     assert!(reasons.contains("WebCodecs"), "{reasons}");
     assert_eq!(browser.complaints(), Vec::<String>::new());
@@ -231,7 +230,10 @@ fn viewers_have_a_page_without_controls() {
             last = Some(mark);
         }
     }
-    assert_eq!(browser.run("return document.querySelectorAll('select, input:not([type=password])').length"), 0);
+    assert_eq!(
+        browser.run("return document.querySelectorAll('select, input:not([type=password])').length"),
+        0
+    );
     browser.resize(390, 844, true);
     wait_for("the phone's width", || (browser.run("return innerWidth") == 390).then_some(()));
     assert_no_sideways_scroll(&browser);

@@ -30,6 +30,11 @@ pub(super) async fn view() -> Response {
     file(HTML, include_str!("../../page/view.html"))
 }
 
+/// `GET /client.html`: the plain client, which also works from another origin.
+pub(super) async fn client() -> Response {
+    file(HTML, include_str!("../../page/client.html"))
+}
+
 /// `GET /page/{file}`.
 pub(super) async fn part(Path(name): Path<String>) -> Response {
     match FILES.iter().find(|(known, _)| *known == name) {
@@ -56,6 +61,7 @@ macro_rules! files {
 const FILES: &[(&str, &str)] = files![
     "app.css",
     "app.js",
+    "client.js",
     "down.js",
     "effects.js",
     "frames.js",
@@ -95,7 +101,11 @@ mod tests {
 
     #[test]
     fn whatever_the_pages_load_is_served_and_whatever_is_served_is_loaded() {
-        let pages = [include_str!("../../page/index.html"), include_str!("../../page/view.html")];
+        let pages = [
+            include_str!("../../page/index.html"),
+            include_str!("../../page/view.html"),
+            include_str!("../../page/client.html"),
+        ];
         let of_pages = pages.iter().flat_map(|page| named(page, "=\"page/"));
         let of_files = FILES.iter().flat_map(|(_, content)| named(content, "from \"./"));
         let loaded: std::collections::BTreeSet<&str> = of_pages.chain(of_files).collect();

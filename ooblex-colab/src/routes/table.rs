@@ -128,6 +128,13 @@ pub(super) const ROUTES: &[Route] = &[
         ("stream", "string", "name of the stream, the newest if absent"),
         ("transport", "string", "the one way to use: webrtc, ws, ws-jpeg, http or snapshot"),
     ]),
+    Route::get(
+        "/client.html",
+        Right::Public,
+        "a plain client: a camera by WebRTC, MJPEG back",
+        "text/html; charset=utf-8",
+        By::Own(|| get(page::client)),
+    ),
     Route::get("/page/{file}", Right::Public, "what the pages are made of", "*/*", By::Own(|| get(page::part)))
         .errors(&[404]),
     Route::post(
