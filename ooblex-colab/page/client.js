@@ -1,11 +1,11 @@
 // @ts-check
 // The plain client: a camera by WebRTC to a server that is named, also one of another origin, and MJPEG back.
 
+import { fetchPlain } from "./http.js";
 import { withGoodBeginning } from "./webrtc.js";
 
 /** Candidates that are found later than this are not waited for. */
 const GATHER = 2000;
-const REQUEST = { headers: { "Content-Type": "application/json" } };
 
 /** @template {HTMLElement} T @param {string} id @returns {T} */
 const byId = (id) => /** @type {T} */ (document.getElementById(id));
@@ -58,7 +58,7 @@ async function connect() {
   if (!field.value.trim()) return say("Please enter the server URL", "disconnected");
   disconnect();
   say("Connecting", "connecting");
-  const ice = await fetch(at("ice-servers")).then((answer) => answer.json()).catch(() => ({}));
+  const ice = await fetchPlain(at("ice-servers")).then((answer) => answer.json()).catch(() => ({}));
   const made = new RTCPeerConnection({ iceServers: ice.iceServers ?? [] });
   peer = made;
   made.addEventListener("connectionstatechange", () => onState(made));
@@ -74,7 +74,7 @@ async function connect() {
     });
     const model = /** @type {HTMLSelectElement} */ (byId("modelSelect")).value;
     const body = JSON.stringify({ sdp: made.localDescription?.sdp, type: "offer", model });
-    const response = await fetch(at("webrtc/offer"), { method: "POST", body, ...REQUEST });
+    const response = await fetchPlain(at("webrtc/offer"), { method: "POST", body, headers: { "Content-Type": "application/json" } });
     const answer = await response.json();
     if (!response.ok) throw new Error(answer.detail ?? `the server answered ${response.status}`);
     session = answer.pc_id;

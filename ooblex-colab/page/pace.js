@@ -114,6 +114,15 @@ export class Rate {
     }
   }
 
+  /**
+   * A picture was not sent because earlier ones are still on their way.
+   * @param {number} now
+   * @param {number} waited since the oldest of them was sent: a long way alone does not make a link full
+   */
+  held(now, waited) {
+    if (waited > this.fastest + LATE) this.full(now);
+  }
+
   /** The link takes no more. @param {number} now */
   full(now) {
     if (now - this.loweredAt < SETTLE) return;

@@ -94,7 +94,8 @@ export class Up {
     if (this.stopped || taken.width === 0 || !this.pace.isDue(taken.captured)) return release(taken);
     if (this.flying.size + this.encoder.waiting >= this.window || this.way.backlog() > this.maxBytes / 64) {
       this.dropped.window += 1;
-      if (this.codec !== "jpeg") this.rate.full(now());
+      const [oldest] = this.flying.values();
+      if (oldest !== undefined) this.rate.held(now(), now() - oldest);
       return release(taken);
     }
     if (this.encoder.waiting >= IN_ENCODER) {

@@ -62,7 +62,10 @@ const fails = (what, act, text) => {
   rate.acknowledged((now += 33), 400);
   rate.acknowledged((now += 33), 400);
   same("one reaction to one full link", rate.kbps, Math.round(before * 0.7));
-  for (let i = 0; i < 40; i += 1) rate.full((now += 800));
+  const low = rate.kbps;
+  for (let i = 0; i < 9; i += 1) rate.held((now += 800), 100);
+  same("a long way is not a full link", rate.kbps, low);
+  for (let i = 0; i < 40; i += 1) rate.held((now += 800), 500);
   same("the least", rate.kbps, 150);
   for (let i = 0; i < 60; i += 1) rate.acknowledged((now += 1500), 40);
   same("the most", rate.kbps, 2000);
