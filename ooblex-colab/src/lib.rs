@@ -47,7 +47,6 @@ mod models;
 mod models_cli;
 mod own;
 mod process;
-#[cfg(feature = "whip")]
 mod publisher;
 mod routes;
 mod server;

@@ -27,6 +27,8 @@
 //! | `whip` (default) | WebRTC publishers: WHIP, `/webrtc/offer`, ICE servers, TURN over TCP and TLS |
 //! | `turbojpeg` (default) | JPEG decoder (libjpeg-turbo); without it JPEG pictures pass through but have no pixels |
 
+#[cfg(feature = "http")]
+pub mod control;
 mod crc;
 pub mod decode;
 pub mod file;
@@ -34,6 +36,7 @@ pub mod file;
 pub mod http;
 #[cfg(feature = "whip")]
 pub mod ice;
+pub mod live;
 pub mod pattern;
 pub mod picture;
 #[cfg(feature = "whip")]

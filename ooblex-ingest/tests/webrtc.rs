@@ -15,13 +15,13 @@ use ooblex_core::pipeline::Effect;
 use ooblex_core::testing::CollectingSink;
 use ooblex_core::{BoxError, FrameSink, PassThrough, Stage, StreamId};
 use ooblex_http::Problem;
+use ooblex_ingest::control::{Chosen, StreamControl};
 use ooblex_ingest::ice::IceServers;
 use ooblex_ingest::pattern;
 use ooblex_ingest::webrtc::{
     CandidateKind, Fragment, IceCredentials, PublishError, PublishRequest, Published, PublisherId,
     SessionError, SessionState, TrickledCandidate, WebRtc, WebRtcConfig, WebRtcSource,
 };
-use ooblex_ingest::whip::StreamControl;
 use publisher::{Codec, Pattern, Publisher, SOON};
 
 /// Keeps every frame of every stream.
@@ -418,9 +418,14 @@ impl StreamControl for Recorder {
     async fn check(&self, _chain: &str) -> Result<(), Problem> {
         Ok(())
     }
-    async fn set_effect(&self, stream: &StreamId, chain: &str) -> Result<(), Problem> {
+    async fn set_effect(
+        &self,
+        stream: &StreamId,
+        chain: &str,
+        _params: serde_json::Map<String, serde_json::Value>,
+    ) -> Result<Chosen, Problem> {
         self.0.lock().expect("lock").push(format!("{stream}: {chain}"));
-        Ok(())
+        Ok(Chosen::default())
     }
     async fn enable(&self, stream: &StreamId, enabled: bool) -> Result<(), Problem> {
         self.0.lock().expect("lock").push(format!("{stream}: {enabled}"));

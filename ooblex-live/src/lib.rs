@@ -13,6 +13,8 @@
 mod codec;
 pub mod encode;
 mod output;
+pub mod protocol;
+pub mod socket;
 
 pub use self::codec::{Codec, UnknownCodec};
 pub use self::output::{

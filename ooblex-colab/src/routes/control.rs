@@ -196,7 +196,8 @@ fn known_keys() -> Vec<String> {
     EFFECT_KEYS.iter().chain(&["params"]).map(|k| (*k).to_owned()).collect()
 }
 
-fn read_params(by_effect: Map<String, Value>) -> Result<Params, Problem> {
+/// Reads parameters: an object of values for each effect.
+pub(crate) fn read_params(by_effect: Map<String, Value>) -> Result<Params, Problem> {
     let mut params = Params::new();
     for (effect, values) in by_effect {
         let field = format!("params.{effect}");

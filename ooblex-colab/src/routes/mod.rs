@@ -28,9 +28,9 @@ use ooblex_mjpeg::MjpegHub;
 use ooblex_models::manager::Models;
 use tower_service::Service;
 
+pub(crate) use self::control::read_params;
 use self::cors::Policy;
 use self::metrics::Requests;
-#[cfg(feature = "whip")]
 pub(crate) use self::problem::switch as switch_problem;
 use self::table::{By, ROUTES};
 use crate::access::{Access, Answer, Credentials, Right, Trusted, refusal};

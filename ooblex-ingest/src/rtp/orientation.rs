@@ -3,6 +3,8 @@
 //! Source: 3GPP TS 26.114 section 7.4.5 and RFC 8285. The extension carries one byte `0000CFRR`: camera (back or
 //! front), horizontal flip, and the rotation that the receiver makes good.
 
+use ooblex_core::Rotation;
+
 /// The URI by which SDP names the extension.
 pub const URI: &str = "urn:3gpp:video-orientation";
 
@@ -19,6 +21,16 @@ impl Orientation {
     /// Reads the byte of the extension; reserved bits and which camera it is do not matter.
     pub const fn from_byte(byte: u8) -> Self {
         Self { quarter_turns: byte & 0b11, mirrored: byte & 0b100 != 0 }
+    }
+
+    /// The turn to make before mirroring.
+    pub const fn rotation(self) -> Rotation {
+        match self.quarter_turns % 4 {
+            1 => Rotation::Clockwise90,
+            2 => Rotation::Half,
+            3 => Rotation::Clockwise270,
+            _ => Rotation::None,
+        }
     }
 
     /// Whether nothing is to be done.

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use ooblex_core::StreamId;
 use ooblex_http::Problem;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use webrtc::data_channel::{DataChannel, DataChannelEvent};
 
 use super::peer::MAX_MESSAGE;
-use crate::whip::StreamControl;
+use crate::control::StreamControl;
 
 /// Commands that may come at once, and how fast the allowance returns: a slider that is dragged sends about 60 a
 /// second.
@@ -94,7 +94,7 @@ async fn answer(data: &[u8], stream: &StreamId, control: &dyn StreamControl) -> 
                 let detail = format!("set_transform needs a `name` of 1 to {MAX_CHAIN} bytes");
                 Err(Problem::new(400, "bad_command", detail).field("name"))
             } else {
-                control.set_effect(stream, &chain).await
+                control.set_effect(stream, &chain, Map::new()).await.map(drop)
             };
             ("set_transform", done)
         }
@@ -131,6 +131,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
+    use crate::control::Chosen;
 
     #[derive(Default)]
     struct Recorder(Mutex<Vec<String>>);
@@ -143,10 +144,15 @@ mod tests {
                 _ => Ok(()),
             }
         }
-        async fn set_effect(&self, stream: &StreamId, chain: &str) -> Result<(), Problem> {
+        async fn set_effect(
+            &self,
+            stream: &StreamId,
+            chain: &str,
+            _params: Map<String, Value>,
+        ) -> Result<Chosen, Problem> {
             self.check(chain).await?;
             self.0.lock().expect("lock").push(format!("{stream} {chain}"));
-            Ok(())
+            Ok(Chosen::default())
         }
         async fn enable(&self, stream: &StreamId, enabled: bool) -> Result<(), Problem> {
             self.0.lock().expect("lock").push(format!("{stream} {enabled}"));

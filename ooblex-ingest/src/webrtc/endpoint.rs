@@ -20,9 +20,9 @@ use super::{
     Fragment, KIND, OfferError, PublishError, PublishRequest, Published, Restarted, SessionError, SessionId,
     SessionInfo, WebRtcConfig,
 };
+use crate::control::StreamControl;
 use crate::decode;
 use crate::ice::IceServers;
-use crate::whip::StreamControl;
 
 /// Commands that may wait for a session.
 const COMMANDS: usize = 16;

@@ -23,7 +23,6 @@ mod socket;
 mod source;
 mod table;
 mod task;
-mod units;
 mod video;
 
 pub use self::config::WebRtcConfig;

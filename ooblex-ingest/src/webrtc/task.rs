@@ -10,15 +10,16 @@ use tokio::task::JoinSet;
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 
 use super::answer::Answer;
-use super::decoder::{DecodeThread, Output};
+use super::decoder::{Output, Watched};
 use super::handle::{Command, SessionHandle};
 use super::offer::{Offer, usable_candidate};
 use super::peer::{self, Events, Link, Peer};
-use super::units::{Pushed, Units};
 use super::video::{Arrived, Video};
 use super::{Fragment, Restarted, SessionError, WebRtcConfig, channel, report, reports};
+use crate::control::StreamControl;
+use crate::live::{DecodeThread, Feedback, Pushed, Units};
+use crate::picture::PictureLimits;
 use crate::rtp::AssemblerConfig;
-use crate::whip::StreamControl;
 
 /// How often a session looks after itself.
 const TICK: Duration = Duration::from_millis(100);
@@ -132,7 +133,7 @@ impl<O: Output> Running<O> {
     /// Waits for one thing and deals with it.
     async fn turn(&mut self, tick: &mut tokio::time::Interval) -> Result<(), Over> {
         let wake = self.video.wake_at();
-        let feedback = self.thread.as_ref().map(|thread| thread.feedback.clone());
+        let feedback = self.thread.as_ref().map(|thread| thread.feedback().clone());
         let track = self.track.clone();
         tokio::select! {
             event = poll(track.as_deref()), if track.is_some() => {
@@ -257,7 +258,10 @@ impl<O: Output> Running<O> {
 
     fn start_thread(&mut self) -> Result<(), Over> {
         let Some(output) = self.session.output.take() else { return Ok(()) };
-        let thread = DecodeThread::start(self.units.clone(), output, self.session.handle.clone());
+        let handle = &self.session.handle;
+        let (stream, limits) = (handle.stream.clone(), PictureLimits::default());
+        let output = Watched::new(handle.clone(), output);
+        let thread = DecodeThread::start("webrtc-decode", stream, limits, self.units.clone(), output);
         self.thread =
             Some(thread.map_err(|error| Over::because(format!("no thread to decode on: {error}")))?);
         Ok(())
@@ -266,10 +270,10 @@ impl<O: Output> Running<O> {
     /// Does what the decoding thread wants.
     fn heed(&mut self) -> Result<(), Over> {
         let Some(thread) = &self.thread else { return Ok(()) };
-        if let Some(why) = thread.feedback.over() {
+        if let Some(why) = thread.feedback().over() {
             return Err(Over::because(why));
         }
-        if thread.feedback.take_keyframe() {
+        if thread.feedback().take_keyframe() {
             self.video.require_keyframe();
         }
         Ok(())
@@ -393,9 +397,9 @@ async fn poll(track: Option<&dyn TrackRemote>) -> Option<TrackRemoteEvent> {
     }
 }
 
-async fn wait(feedback: Option<&super::decoder::Feedback>) {
+async fn wait(feedback: Option<&Feedback>) {
     match feedback {
-        Some(feedback) => feedback.changed.notified().await,
+        Some(feedback) => feedback.changed().await,
         None => std::future::pending().await,
     }
 }

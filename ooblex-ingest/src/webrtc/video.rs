@@ -9,8 +9,8 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 
 use super::offer::Format;
-use super::units::Unit;
 use crate::decode::VideoCodec;
+use crate::live::{Coding, Unit};
 use crate::rtp::orientation::Orientation;
 use crate::rtp::{AccessUnit, Assembler, AssemblerConfig, Packet};
 
@@ -318,15 +318,18 @@ impl Layer {
     fn unit(&mut self, unit: AccessUnit, fresh: bool) -> Unit {
         // Media time keeps the lower half of the RTP timestamp.
         let timestamp = unit.pts as u32;
+        let orientation = self.orientation.at(timestamp);
         Unit {
-            codec: self.codec,
+            number: 0,
+            coding: Coding::Video(self.codec),
             data: unit.data,
             pts: unit.pts,
             keyframe: unit.keyframe,
             fresh,
             received: unit.received,
             captured: self.clock.and_then(|clock| clock.when(timestamp)),
-            orientation: self.orientation.at(timestamp),
+            rotation: orientation.rotation(),
+            mirrored: orientation.mirrored,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ooblex_core::StreamId;
 use ooblex_http::Problem;
+use serde_json::Map;
 
 use super::Shared;
 use crate::webrtc::{PublishRequest, Published, WebRtc};
@@ -37,14 +38,14 @@ pub(super) async fn begin(
 async fn choose(shared: &Shared, stream: StreamId, effect: String) -> Result<(), Problem> {
     let control = Arc::clone(&shared.control);
     let mut task = tokio::spawn(async move {
-        let chosen = control.set_effect(&stream, &effect).await;
+        let chosen = control.set_effect(&stream, &effect, Map::new()).await;
         if let Err(problem) = &chosen {
             tracing::warn!(%stream, %problem, "the effect that a publisher chose is not applied");
         }
         chosen
     });
     match tokio::time::timeout(EFFECT_PATIENCE, &mut task).await {
-        Ok(Ok(chosen)) => chosen,
+        Ok(Ok(chosen)) => chosen.map(drop),
         Ok(Err(_)) => Err(Problem::new(500, "internal", "choosing the effect failed; the log says why")),
         Err(_) => Ok(()),
     }

@@ -7,7 +7,6 @@
 //! the router answers. A session's URL names the session and nothing else; it is unguessable.
 
 mod begin;
-mod control;
 mod cors;
 mod endpoint;
 mod etag;
@@ -27,13 +26,13 @@ use axum::routing::{MethodRouter, options, patch, post};
 use http::{HeaderValue, Method, header};
 use ooblex_http::Problem;
 
-pub use self::control::{NoControl, StreamControl};
 pub use self::cors::Cors;
 use self::cors::Takes;
 pub use self::etag::{BadIfMatch, IfMatch};
 #[doc(hidden)]
 pub use self::fragment::fuzz_fragment;
 pub use self::fragment::{FragmentError, parse_fragment, print_fragment};
+use crate::control::StreamControl;
 use crate::webrtc::WebRtc;
 
 /// Media type of offers and answers (RFC 8866 section 8.1).
@@ -71,7 +70,8 @@ struct Shared {
 /// ```
 /// use std::sync::Arc;
 /// use ooblex_ingest::webrtc::WebRtc;
-/// use ooblex_ingest::whip::{self, NoControl, WhipConfig};
+/// use ooblex_ingest::control::NoControl;
+/// use ooblex_ingest::whip::{self, WhipConfig};
 ///
 /// fn publishers(webrtc: WebRtc) -> axum::Router {
 ///     let control = Arc::new(NoControl);

@@ -12,11 +12,12 @@ use ooblex_core::pipeline::Effect;
 use ooblex_core::testing::CollectingSink;
 use ooblex_core::{BoxError, FrameSink, PassThrough, StreamId};
 use ooblex_http::{Problem, ServeConfig, serve};
+use ooblex_ingest::control::{self, StreamControl};
 use ooblex_ingest::ice::provider::ProviderSpec;
 use ooblex_ingest::ice::{IceServer, IceServers, Trust};
 use ooblex_ingest::webrtc::{WebRtc, WebRtcConfig};
-use ooblex_ingest::whip::{self, StreamControl, WhipConfig};
-use serde_json::Value;
+use ooblex_ingest::whip::{self, WhipConfig};
+use serde_json::{Map, Value};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -65,14 +66,19 @@ impl StreamControl for Chosen {
         Err(problem.field("effect").value(chain).known(known.map(str::to_owned)))
     }
 
-    async fn set_effect(&self, stream: &StreamId, chain: &str) -> Result<(), Problem> {
+    async fn set_effect(
+        &self,
+        stream: &StreamId,
+        chain: &str,
+        _params: Map<String, Value>,
+    ) -> Result<control::Chosen, Problem> {
         match chain {
             "broken" => return Err(Problem::new(503, "effect_unavailable", "no weights")),
             "slow" => tokio::time::sleep(Duration::from_secs(600)).await,
             _ => {}
         }
         self.0.lock().expect("lock").push((stream.to_string(), chain.to_owned()));
-        Ok(())
+        Ok(control::Chosen::default())
     }
 
     async fn enable(&self, _stream: &StreamId, _enabled: bool) -> Result<(), Problem> {

@@ -1,3 +1,5 @@
+use ooblex_core::Rotation;
+
 use super::*;
 
 const VP8: u8 = 96;
@@ -102,7 +104,8 @@ fn another_codec_on_the_same_track_begins_anew() {
     }
     video.push(Arrived { payload_type: 102, payload: payload.into(), ..source.packet(false) }, now);
     let unit = video.pop(now).expect("a unit");
-    assert_eq!((unit.codec, unit.fresh, unit.keyframe), (VideoCodec::H264, true, true));
+    let h264 = Coding::Video(VideoCodec::H264);
+    assert_eq!((unit.coding, unit.fresh, unit.keyframe), (h264, true, true));
     // Payload types that were not negotiated, and repair packets, are left alone.
     video.push(Arrived { payload_type: 97, ..source.packet(true) }, now);
     video.push(Arrived { payload_type: 33, ..source.packet(true) }, now);
@@ -116,13 +119,13 @@ fn orientation_belongs_to_the_frame_it_came_with_and_all_after_it() {
     let mut source = Layered::new(1, 100);
     let mut turn = |orientation| {
         video.push(Arrived { orientation, ..source.packet(source.sequence == 0) }, now);
-        video.pop(now).expect("a unit").orientation.quarter_turns
+        video.pop(now).expect("a unit").rotation
     };
-    assert_eq!(turn(None), 0);
-    assert_eq!(turn(Some(0b01)), 1);
-    assert_eq!(turn(None), 1, "it holds until another one comes");
-    assert_eq!(turn(Some(0b11)), 3);
-    assert_eq!(turn(Some(0b00)), 0);
+    assert_eq!(turn(None), Rotation::None);
+    assert_eq!(turn(Some(0b01)), Rotation::Clockwise90);
+    assert_eq!(turn(None), Rotation::Clockwise90, "it holds until another one comes");
+    assert_eq!(turn(Some(0b11)), Rotation::Clockwise270);
+    assert_eq!(turn(Some(0b00)), Rotation::None);
 }
 
 #[test]

@@ -1,38 +1,58 @@
-//! The short queue between the network task and the decoding thread.
+//! The short queue between whoever reads the network and the decoding thread.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+use ooblex_core::Rotation;
 
 use crate::decode::VideoCodec;
-use crate::rtp::orientation::Orientation;
 
 /// Access units that may wait: a burst that loss repair lets go at once fits, at 60 a second, too.
 const MAX_WAITING: usize = 24;
 /// The decoder is behind when it has not begun the oldest after this long.
 const MAX_AGE: Duration = Duration::from_millis(400);
 
-/// An access unit with all that its pictures will carry.
+/// What a unit is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coding {
+    /// An access unit of a video.
+    Video(VideoCodec),
+    /// A picture of its own, as [`picture`](crate::picture) takes them.
+    Picture,
+}
+
+/// An access unit, or a picture, with all that becomes of it will carry.
 #[derive(Clone, Debug)]
-pub(super) struct Unit {
-    pub(super) codec: VideoCodec,
-    pub(super) data: Bytes,
-    /// Media time in ticks of 90 kHz.
-    pub(super) pts: i64,
-    pub(super) keyframe: bool,
-    /// It begins another encoding of the picture: nothing before it counts.
-    pub(super) fresh: bool,
-    pub(super) received: Instant,
-    pub(super) captured: Option<SystemTime>,
-    pub(super) orientation: Orientation,
+pub struct Unit {
+    /// The publisher's number of it, for whoever wants to know what became of it.
+    pub number: u64,
+    /// What the data is.
+    pub coding: Coding,
+    /// H.264 in Annex B form; one frame of the other codecs; a picture file.
+    pub data: Bytes,
+    /// Media time in ticks of 90 kHz; different for every access unit of a video.
+    pub pts: i64,
+    /// It depends on no other unit.
+    pub keyframe: bool,
+    /// Nothing before it counts: it begins another encoding of the picture, or is one by itself.
+    pub fresh: bool,
+    /// When its last byte came.
+    pub received: Instant,
+    /// When it was taken, on the sender's clock.
+    pub captured: Option<SystemTime>,
+    /// How it must be turned to be upright.
+    pub rotation: Rotation,
+    /// Whether it must be mirrored after that.
+    pub mirrored: bool,
 }
 
 /// What became of a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub(super) enum Pushed {
+pub enum Pushed {
+    /// It waits.
     Queued,
     /// It begins anew; this many units before it were dropped.
     Restarted(u64),
@@ -42,7 +62,7 @@ pub(super) enum Pushed {
 
 /// Both ends of the queue. Cheap to clone.
 #[derive(Clone, Default)]
-pub(super) struct Units(Arc<(Mutex<State>, Condvar)>);
+pub struct Units(Arc<(Mutex<State>, Condvar)>);
 
 #[derive(Default)]
 struct State {
@@ -55,7 +75,7 @@ struct State {
 impl Units {
     /// Queues a unit at `now`. Of what waits only all or nothing is dropped, and then everything up to the next key
     /// frame, for what comes between would refer to what is missing.
-    pub(super) fn push(&self, unit: Unit, now: Instant) -> Pushed {
+    pub fn push(&self, unit: Unit, now: Instant) -> Pushed {
         let mut state = self.lock();
         if state.skipping && !unit.keyframe {
             return Pushed::Behind(1);
@@ -85,7 +105,7 @@ impl Units {
     }
 
     /// The next unit; waits for it. `None` once the queue is closed.
-    pub(super) fn pop(&self) -> Option<Unit> {
+    pub fn pop(&self) -> Option<Unit> {
         let mut state = self.lock();
         loop {
             if state.closed {
@@ -99,7 +119,7 @@ impl Units {
     }
 
     /// Lets go of everything; the thread at the other end stops.
-    pub(super) fn close(&self) {
+    pub fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
         state.waiting.clear();
@@ -117,9 +137,10 @@ mod tests {
     use super::*;
 
     fn unit(pts: i64, keyframe: bool, received: Instant) -> Unit {
-        let (codec, data) = (VideoCodec::Vp8, Bytes::new());
-        let orientation = Orientation::default();
-        Unit { codec, data, pts, keyframe, fresh: false, received, captured: None, orientation }
+        let (coding, data) = (Coding::Video(VideoCodec::Vp8), Bytes::new());
+        let (rotation, mirrored) = (Rotation::None, false);
+        let (number, fresh, captured) = (pts as u64, false, None);
+        Unit { number, coding, data, pts, keyframe, fresh, received, captured, rotation, mirrored }
     }
 
     fn drain(units: &Units) -> Vec<i64> {
