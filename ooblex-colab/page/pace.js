@@ -76,7 +76,7 @@ export class Quantiles {
 }
 
 /** An acknowledgement may be this much later than the fastest ones before the link counts as full. */
-const LATE = 120;
+const LATE = 80;
 /** The fastest acknowledgement is forgotten after this: a route may have become longer. */
 const MEMORY = 30_000;
 /** One reaction to a full link in this time: what is on its way was sent at the old rate. */

@@ -16,7 +16,7 @@ const MOST_JPEG = 15;
 /** JPEG quality, 0 to 1. */
 const QUALITY = 0.8;
 /** A key frame at least this often, in milliseconds. */
-const KEY_EVERY = 5000;
+const KEY_EVERY = 10_000;
 /** Pictures in the encoder; more would only wait there. */
 const IN_ENCODER = 2;
 const KBPS = { least: 150, most: 2500, start: 1200 };

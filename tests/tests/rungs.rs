@@ -6,6 +6,7 @@ use ooblex_tests::browser::{Browser, installed, write_camera};
 use ooblex_tests::mark::READ_MARK_JS;
 use ooblex_tests::publisher::{Plan, Publisher};
 use ooblex_tests::server::{self, Server};
+use ooblex_tests::tunnel::{self, Flaw};
 use ooblex_tests::{skip, wait_for};
 use serde_json::{Value, json};
 
@@ -275,5 +276,96 @@ fn without_a_camera_the_test_pattern_is_sent_and_the_reason_is_said() {
     assert!(name(0).starts_with("ooblex-camera-") && name(0).ends_with(".png"), "{saved}");
     assert!(name(1).ends_with(".mp4") || name(1).ends_with(".webm"), "{saved}");
     browser.screenshot("pattern");
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+/// A page behind a tunnel with a flaw, whose camera is started once `prepare` has run.
+#[track_caller]
+fn behind(flaw: Flaw, prepare: &str) -> Option<(Server, Browser, tempfile::TempDir)> {
+    let programs = installed()?;
+    let server = Server::start(&[]);
+    let tunnel = tunnel::start(server.addr, flaw);
+    let (browser, film) = with_camera(programs);
+    browser.open(&format!("http://{tunnel}/"));
+    browser.run(prepare);
+    click(&browser, "#camera");
+    Some((server, browser, film))
+}
+
+#[test]
+fn through_a_tunnel_without_websockets_the_page_uploads() {
+    let Some((_server, browser, _film)) = behind(Flaw::NoWebSocket, "delete window.RTCPeerConnection") else {
+        skip!("Chromium or chromedriver is not installed")
+    };
+    wait_for_ways(&browser, "http", "http");
+    assert_in_order(&shown(&browser, 5).0);
+    let reasons = text(&browser, "#reasons");
+    assert!(reasons.contains("passes no WebSocket"), "{reasons}");
+}
+
+#[test]
+fn through_a_tunnel_that_holds_streams_snapshots_are_shown() {
+    let without = "delete window.RTCPeerConnection; window.WebSocket = class { constructor() { throw new Error('none') } }";
+    let Some((_server, browser, _film)) = behind(Flaw::HoldsStreams, without) else {
+        skip!("Chromium or chromedriver is not installed")
+    };
+    wait_for_ways(&browser, "http", "snapshot");
+    assert_in_order(&shown(&browser, 5).0);
+    let reasons = text(&browser, "#reasons");
+    assert!(reasons.contains("holds streamed answers back"), "{reasons}");
+}
+
+#[test]
+fn a_tunnels_own_page_before_the_picture_is_said_to_be_one() {
+    let without = "delete window.RTCPeerConnection; window.WebSocket = class { constructor() { throw new Error('none') } }";
+    let Some((_server, browser, _film)) = behind(Flaw::Interstitial, without) else {
+        skip!("Chromium or chromedriver is not installed")
+    };
+    // Snapshots are asked for with the header that skips it.
+    wait_for_ways(&browser, "http", "snapshot");
+    assert_in_order(&shown(&browser, 5).0);
+    let reasons = text(&browser, "#reasons");
+    assert!(reasons.contains("shows a page of its own"), "{reasons}");
+}
+
+#[test]
+fn the_plain_client_publishes_to_a_server_of_another_origin() {
+    let Some(programs) = installed() else { skip!("Chromium or chromedriver is not installed") };
+    let home = Server::start(&[]);
+    let origin = format!("http://{}", home.addr);
+    let server = Server::start(&["--cors-origins", &origin]);
+    let (browser, _film) = with_camera(programs);
+    browser.open(&home.url("/client.html"));
+    assert_eq!(text(&browser, "#status"), "Disconnected");
+    let options = "return [...document.querySelectorAll('#modelSelect option')].map((o) => o.value)";
+    let models = ["face_detection", "background_blur", "edge_detection", "style_transfer"];
+    assert_eq!(browser.run(options), json!(models));
+    click(&browser, "#connect");
+    assert_eq!(text(&browser, "#status"), "Please start camera first");
+    click(&browser, "#startCamera");
+    wait_for("the camera", || (text(&browser, "#status") == "Camera started").then_some(()));
+    browser.run("document.querySelector('#serverUrl').value = ''");
+    click(&browser, "#connect");
+    assert_eq!(text(&browser, "#status"), "Please enter the server URL");
+    browser.run(&format!(
+        "document.querySelector('#serverUrl').value = 'http://{}'; document.querySelector('#modelSelect').value = 'edge_detection'",
+        server.addr
+    ));
+    click(&browser, "#connect");
+    wait_for("the connection", || (text(&browser, "#status") == "Connected").then_some(()));
+    wait_for("frames", || text(&browser, "#framesSent").parse::<u32>().ok().filter(|sent| *sent > 10));
+    assert_eq!(text(&browser, "#connectionState"), "connected");
+    let width = "return document.querySelector('#mjpegOutput').naturalWidth";
+    wait_for("the picture", || browser.run(width).as_u64().filter(|width| *width > 64));
+    let streams = server.json("/streams");
+    assert_eq!(streams[0]["effect"], "edge_detection");
+    browser.resize(390, 844, true);
+    wait_for("the phone's width", || (browser.run("return innerWidth") == 390).then_some(()));
+    assert_no_sideways_scroll(&browser);
+    browser.screenshot("client_phone_390");
+    click(&browser, "#disconnect");
+    assert_eq!(text(&browser, "#status"), "Disconnected");
+    click(&browser, "#stopCamera");
+    assert_eq!(text(&browser, "#status"), "Camera stopped");
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }

@@ -20,7 +20,10 @@ async fn there_and_back(up: Codec, down: Codec) {
     hello["view"] = json!({"codecs": [down.as_str()]});
     let (mut client, welcome) = Client::hello(server.address, "/ws/live?stream=cam", hello).await;
     assert_eq!(welcome["stream"], "cam");
-    assert_eq!((&welcome["publish"]["codec"], &welcome["view"]["codec"]), (&json!(up.as_str()), &json!(down.as_str())));
+    assert_eq!(
+        (&welcome["publish"]["codec"], &welcome["view"]["codec"]),
+        (&json!(up.as_str()), &json!(down.as_str()))
+    );
     assert!(welcome["time"].as_u64().unwrap().abs_diff(now_us()) < 60_000_000);
     let (mut camera, mut screen) = (Camera::new(up), Screen::new(down));
     let mut seen: Vec<(u64, u32)> = Vec::new();
@@ -124,7 +127,8 @@ async fn a_damaged_jpeg_leaves_the_next_one_alone() {
 async fn every_picture_of_a_burst_is_acknowledged_once_and_in_order_of_use() {
     let config = SocketConfig::default();
     let server = Server::with(config).await;
-    let (mut client, welcome) = Client::hello(server.address, "/ws/live?stream=cam", publishes(Codec::Jpeg)).await;
+    let (mut client, welcome) =
+        Client::hello(server.address, "/ws/live?stream=cam", publishes(Codec::Jpeg)).await;
     let window = welcome["publish"]["window"].as_u64().unwrap();
     let mut camera = Camera::new(Codec::Jpeg);
     let mut frames = Vec::new();
@@ -161,7 +165,10 @@ async fn effects_are_chosen_in_the_hello_and_later() {
     assert_eq!(switched, json!({"type": "effect", "effect": "sepia", "generation": 2, "id": "a"}));
     client.say(json!({"type": "effect", "effect": "nonsense", "id": 7})).await;
     let error = client.said("error").await;
-    assert_eq!((&error["status"], &error["code"], &error["id"]), (&json!(404), &json!("unknown_effect"), &json!(7)));
+    assert_eq!(
+        (&error["status"], &error["code"], &error["id"]),
+        (&json!(404), &json!("unknown_effect"), &json!(7))
+    );
     client.say(json!({"type": "ping", "t": {"a": 1}})).await;
     assert_eq!(client.said("pong").await["t"], json!({"a": 1}), "the session goes on");
 }
@@ -212,7 +219,8 @@ async fn a_stream_ends_with_its_publisher_and_after_a_while_without_it() {
     config.grace = Duration::from_millis(50);
     let server = Server::with(config).await;
     for clean in [true, false] {
-        let (mut client, _) = Client::hello(server.address, "/ws/live?stream=cam", publishes(Codec::Vp8)).await;
+        let (mut client, _) =
+            Client::hello(server.address, "/ws/live?stream=cam", publishes(Codec::Vp8)).await;
         let view = json!({"type": "hello", "view": {"codecs": ["vp8"]}});
         let (mut viewer, _) = Client::hello(server.address, "/ws/view?stream=cam", view).await;
         let (header, data) = Camera::new(Codec::Vp8).take(true);

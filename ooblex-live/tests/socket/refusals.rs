@@ -39,7 +39,12 @@ async fn every_violation_has_its_code() {
         (named, text(json!([])), 1007, "not a message"),
         (named, text(json!({"type": "hello", "publish": {"codecs": ["av1"]}})), 1003, "vp8"),
         (named, text(json!({"type": "hello", "view": {"codecs": []}})), 1003, "h264"),
-        (named, text(json!({"type": "hello", "publish": {"codecs": ["vp8"]}, "effect": "nonsense"})), 1000, "nonsense"),
+        (
+            named,
+            text(json!({"type": "hello", "publish": {"codecs": ["vp8"]}, "effect": "nonsense"})),
+            1000,
+            "nonsense",
+        ),
         ("/ws/view", text(publish()), 1008, "/ws/live"),
         ("/ws/view?stream=nobody", text(view()), 1000, "nobody"),
         (named, binary(&[0; 300_000]), 1009, "too large"),
@@ -70,7 +75,8 @@ async fn every_violation_has_its_code() {
     for (number, (hello, message, code, why)) in after.into_iter().enumerate() {
         // A viewer needs a stream.
         let publisher = json!({"type": "hello", "publish": {"codecs": ["vp8"]}});
-        let (_held, _) = Client::hello(server.address, &format!("/ws/live?stream=held{number}"), publisher).await;
+        let (_held, _) =
+            Client::hello(server.address, &format!("/ws/live?stream=held{number}"), publisher).await;
         let target = match hello.get("publish") {
             Some(_) => format!("/ws/live?stream=cam{number}"),
             None => format!("/ws/view?stream=held{number}"),
@@ -128,7 +134,9 @@ async fn a_client_that_says_nothing_is_not_waited_for() {
 async fn subprotocols_are_agreed_on_or_refused() {
     let server = Server::start().await;
     assert!(Client::try_connect(server.address, "/ws/live", None).await.is_ok());
-    for (target, protocol) in [("/ws/live", Some("soap")), ("/ws/live?stream=a/b", None), ("/ws/live?stream=a&stream=b", None)] {
+    for (target, protocol) in
+        [("/ws/live", Some("soap")), ("/ws/live?stream=a/b", None), ("/ws/live?stream=a&stream=b", None)]
+    {
         match Client::try_connect(server.address, target, protocol).await.err().map(|e| *e) {
             Some(Error::Http(answer)) => assert_eq!(answer.status(), 400, "{target}"),
             other => panic!("{target}: {other:?}"),

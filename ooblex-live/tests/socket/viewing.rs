@@ -203,6 +203,8 @@ async fn everybody_is_told_when_the_server_ends() {
     server.sockets.shutdown();
     assert_eq!(source.client.closed().await.0, 1012);
     assert_eq!(viewer.closed().await.0, 1012);
-    let Came::Closed(code, _) = Client::connect(server.address, "/ws/view").await.next().await else { panic!() };
+    let Came::Closed(code, _) = Client::connect(server.address, "/ws/view").await.next().await else {
+        panic!()
+    };
     assert_eq!(code, 1012);
 }
