@@ -61,6 +61,8 @@ export class LiveSession {
     this.timer = 0;
     this.stopped = false;
     this.heardAt = now();
+    /** When something was shown last, or there was nothing to show. */
+    this.seenAt = now();
     /** Where the server and this page were when something came last. */
     this.came = { received: 0, frames: 0, at: now() };
     /** The first picture is on the canvas. */
@@ -93,7 +95,7 @@ export class LiveSession {
   }
 
   unseen() {
-    const { late = 0, undecodable = 0 } = this.down?.dropped ?? {};
+    const { late, undecodable } = this.down?.dropped ?? { late: 0, undecodable: 0 };
     const budget = this.welcome.view?.budget_ms;
     return new RungError(late >= undecodable ? `every picture was older than ${budget} ms when it came` : "no picture could be decoded");
   }
@@ -160,7 +162,7 @@ export class LiveSession {
       this.tell({ type: "ping", t: now() });
       const at = now();
       if (at - this.heardAt > SILENT) return this.fail?.(new RungError(`the server was silent for ${SILENT / 1000} s`));
-      const { received = 0, shown = 0 } = this.down ?? {};
+      const { received, shown } = this.down ?? { received: 0, shown: 0 };
       // While nothing comes there is nothing to show.
       if (received === seen.received || shown !== seen.shown) [this.seenAt, seen] = [at, { received, shown }];
       seen.received = received;

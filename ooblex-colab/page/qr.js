@@ -74,6 +74,7 @@ function codewords(text, version) {
   const bits = [0, 1, 0, 0, ...bitsOf(text.length, version < 10 ? 8 : 16), ...[...text].flatMap((byte) => bitsOf(byte, 8))];
   bits.push(...new Array(Math.min(4, room * 8 - bits.length)).fill(0));
   while (bits.length % 8 !== 0) bits.push(0);
+  /** @type {number[]} */
   const data = [];
   for (let i = 0; i < bits.length; i += 8) data.push(parseInt(bits.slice(i, i + 8).join(""), 2));
   for (let pad = 0xec; data.length < room; pad ^= 0xec ^ 0x11) data.push(pad);

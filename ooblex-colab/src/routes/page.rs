@@ -10,6 +10,10 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
      media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'self' https://colab.research.google.com https://*.googleusercontent.com https://*.colab.dev";
 
+/// The plain client asks the server that it is told of, which may be another one.
+const CLIENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' http: https:; \
+     media-src 'self' blob:; connect-src 'self' http: https:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
+
 fn file(kind: &'static str, content: &'static str) -> Response {
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
@@ -32,7 +36,9 @@ pub(super) async fn view() -> Response {
 
 /// `GET /client.html`: the plain client, which also works from another origin.
 pub(super) async fn client() -> Response {
-    file(HTML, include_str!("../../page/client.html"))
+    let mut response = file(HTML, include_str!("../../page/client.html"));
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CLIENT_POLICY));
+    response
 }
 
 /// `GET /page/{file}`.

@@ -446,6 +446,7 @@ async fn the_page_is_served_with_its_policy() {
     for (path, kind) in [
         ("/", "text/html; charset=utf-8"),
         ("/view", "text/html; charset=utf-8"),
+        ("/client.html", "text/html; charset=utf-8"),
         ("/page/app.css", "text/css; charset=utf-8"),
         ("/page/app.js", "text/javascript; charset=utf-8"),
         ("/page/icon.svg", "image/svg+xml"),
