@@ -253,7 +253,7 @@ class App {
     renderReasons(byId("reasons"), [
       { title: "Up", state: running ? up : null, names: WAYS },
       { title: "Down", state: session || this.watcher.stream === null ? null : down, names: NAMES },
-    ]);
+    ], wishes().transport);
     byId("sending").hidden = !running;
     const trouble = up && running && up.phase !== "running";
     byId("sending").textContent = trouble ? `Connecting: ${describe(up, WAYS)}` : this.traffic.sending(sender);

@@ -123,7 +123,7 @@ export class SnapshotDown {
     this.shown = 0;
     this.received = 0;
     this.bytes = 0;
-    this.codec = "jpeg";
+    this.codec = "";
     this.control = new AbortController();
     /** @type {Promise<RungError>} */
     this.ended = new Promise((done) => (this.fail = (/** @type {RungError} */ error) => (this.stop(), done(error))));

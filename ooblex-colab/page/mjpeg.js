@@ -19,7 +19,7 @@ export class MjpegDown {
    */
   constructor(url, snapshot) {
     this.snapshot = snapshot;
-    this.codec = "jpeg";
+    this.codec = "";
     this.image = document.createElement("img");
     this.image.alt = "Live picture";
     const separator = url.includes("?") ? "&" : "?";

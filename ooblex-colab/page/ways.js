@@ -26,13 +26,15 @@ export function describe(state, names) {
  * One item for each rung that does not run.
  * @param {HTMLElement} list
  * @param {{ title: string, state: State | null, names: Record<string, string> }[]} ladders
+ * @param {string} forced the one rung that the page's address asks for
  */
-export function renderReasons(list, ladders) {
+export function renderReasons(list, ladders, forced) {
   const items = ladders.flatMap(({ title, state, names }) =>
     (state?.reasons ?? []).map(([rung, why]) => element("li", {}, element("b", {}, `${title}, ${names[rung] ?? rung}: `), why)),
   );
+  if (items.length === 0) items.push(element("li", { className: "muted" }, forced ? `The page's address asks for this one (transport=${forced}).` : "The best way runs."));
   const text = items.map((item) => item.textContent).join("\n");
   if (list.dataset.text === text) return;
   list.dataset.text = text;
-  list.replaceChildren(...(items.length > 0 ? items : [element("li", { className: "muted" }, "The best way runs.")]));
+  list.replaceChildren(...items);
 }
