@@ -57,7 +57,6 @@ impl StreamControl for Chose {
 }
 
 pub(crate) struct Server {
-    pub(crate) hub: Hub,
     pub(crate) live: LiveHub,
     pub(crate) sockets: LiveSockets,
     pub(crate) chose: Arc<Chose>,
@@ -79,7 +78,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(serve(listener, sockets.router(), ServeConfig::default(), std::future::pending()));
-        Self { hub, live, sockets, chose, address }
+        Self { live, sockets, chose, address }
     }
 
     /// Waits until nothing is encoded any more.

@@ -143,8 +143,8 @@ fn a_fast_link_with_stalls_keeps_the_best_quality_and_is_live_within_a_second_af
 fn a_slow_link_gets_what_it_carries() {
     let way = Duration::from_millis(40);
     let seen = simulate(60, |_| Link { kbps: 500, way, stalls: None });
-    assert_eq!(seen.rungs.first(), Some(&3), "at once to what fits: {:?}", seen.rungs);
-    assert!(seen.rungs.iter().all(|rung| *rung >= 2), "{:?}", seen.rungs);
+    assert!(seen.rungs.first().is_some_and(|rung| *rung >= 3), "at once to what fits: {:?}", seen.rungs);
+    assert!(seen.rungs.iter().all(|rung| *rung >= 2) && seen.rungs.len() < 12, "{:?}", seen.rungs);
     let shown = seen.shown(5, 60);
     assert!(shown.len() > 55 * 30 * 80 / 100, "{} of {} are shown: {:?}", shown.len(), 55 * 30, seen.rungs);
     assert!(median(shown) <= BUDGET / 2);
