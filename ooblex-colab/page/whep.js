@@ -23,6 +23,8 @@ export class WhepDown {
     this.session = "";
     this.video = document.createElement("video");
     Object.assign(this.video, { muted: true, playsInline: true, autoplay: true });
+    this.bytes = 0;
+    this.timer = 0;
     this.patience = 0;
     this.stopped = false;
     /** @type {Promise<RungError>} */
@@ -66,6 +68,17 @@ export class WhepDown {
     const place = response.headers.get("Location");
     if (place) this.session = new URL(place, this.url).href;
     await peer.setRemoteDescription({ type: "answer", sdp: await response.text() });
+    if (!this.stopped) this.timer = window.setInterval(() => void this.report(peer), 1000);
+  }
+
+  /** What comes, once a second. @param {RTCPeerConnection} peer */
+  async report(peer) {
+    const stats = await peer.getStats().catch(() => null);
+    /** @type {any[]} */
+    const all = [...(stats?.values() ?? [])];
+    const video = all.find((s) => s.type === "inbound-rtp" && s.kind === "video");
+    this.bytes = video?.bytesReceived ?? this.bytes;
+    this.codec = (all.find((s) => s.id === video?.codecId)?.mimeType ?? "").replace(/^video\//i, "");
   }
 
   /** @param {RTCPeerConnection} peer */
@@ -79,6 +92,7 @@ export class WhepDown {
   stop() {
     if (this.stopped) return;
     this.stopped = true;
+    clearInterval(this.timer);
     clearTimeout(this.patience);
     this.peer?.close();
     if (this.session) void fetch(this.session, { method: "DELETE", keepalive: true }).catch(() => {});

@@ -10,7 +10,8 @@ const FRAMES: u64 = 1000;
 fn conform(which: impl Fn(&KindSpec) -> bool) {
     let mut registry = Registry::new();
     ooblex_models::register(&mut registry);
-    let kinds: Vec<String> = registry.kinds().filter(|kind| which(kind)).map(|kind| kind.name.clone()).collect();
+    let kinds: Vec<String> =
+        registry.kinds().filter(|kind| which(kind)).map(|kind| kind.name.clone()).collect();
     assert!(kinds.len() > 3, "{kinds:?}");
     for kind in kinds {
         conformance(|| registry.build(&kind, &Options::new()).expect("builds"), FRAMES)
