@@ -105,7 +105,11 @@ class App {
     });
     /** @type {{ up: import("./ladder.js").State | null, down: import("./ladder.js").State | null }} */
     this.ways = { up: null, down: null };
-    this.source = new SourcePanel(say, (source) => this.publish(source), () => this.publisher.stop());
+    this.source = new SourcePanel(say, (source) => this.publish(source), () => {
+      // Who watches leaves first: with the stream its sessions end by themselves.
+      if (this.watcher.stream === ownStream()) this.watcher.show(null);
+      this.publisher.stop();
+    });
     const combine = /** @type {HTMLInputElement} */ (byId("combine"));
     const places = { gallery: byId("gallery"), panel: byId("parameters"), chain: byId("chain"), combine };
     this.effects = new EffectPanel(places, (chain, params) => this.apply(chain, params));
@@ -346,6 +350,7 @@ class App {
     const age = (/** @type {number | null | undefined} */ value) => (value == null ? null : Math.round(value));
     figure("age50", age(ages?.p50), "ms");
     figure("age99", age(ages?.p99), "ms");
+    if (view && "oldest" in view) byId("age99").title = `The oldest picture that was shown here: ${Math.ceil(view.oldest)} ms`;
     const up = senderOf(this.publisher);
     const own = stream?.id === ownStream() && up ? up.encodeTimes : null;
     const show = view && "showTimes" in view ? view.showTimes : null;
@@ -386,10 +391,13 @@ class App {
     this.source.stopped();
     if (why) say(why);
     this.ways.up = null;
-    if (this.chosen === ownStream()) {
-      // The newest stream is this one until the server has waited for its next picture long enough.
-      const other = this.status?.streams.find((s) => s.state === "live" && s.id !== ownStream());
-      this.choose(other?.id ?? NEWEST);
+    // What the server said last is no longer true: it need not be asked for a stream that has ended.
+    const own = this.status?.streams.find((s) => s.id === ownStream());
+    if (own && this.status) {
+      own.state = "ended";
+      const other = this.status.streams.find((s) => s.state === "live");
+      if (this.status.newest === own.id) this.status.newest = other?.id ?? null;
+      if (this.chosen === own.id) this.choose(other?.id ?? NEWEST);
     }
     this.renderWays();
   }
