@@ -100,6 +100,8 @@ export class Up {
     }
     if (this.encoder.waiting >= IN_ENCODER) {
       this.dropped.encoder += 1;
+      // Less is also faster to encode.
+      this.rate.full(now());
       return release(taken);
     }
     this.pace.take(taken.captured);
