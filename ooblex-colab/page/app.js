@@ -43,6 +43,7 @@ const DROPS = /** @type {Record<string, string>} */ ({
   window: "not sent: earlier ones were still on their way",
   encoder: "not sent: the browser was still encoding",
   server: "not used by the server",
+  overtaken: "overtaken here by a newer one",
   late: "came too late to be shown",
   undecodable: "could not be decoded here",
   processor: "dropped by the effect",

@@ -69,7 +69,7 @@ export class Down {
     this.received = 0;
     this.shown = 0;
     this.bytes = 0;
-    this.dropped = { late: 0, superseded: 0, undecodable: 0 };
+    this.dropped = { late: 0, overtaken: 0, undecodable: 0 };
     this.ages = new Quantiles();
     this.oldest = 0;
     this.showTimes = new Quantiles();
@@ -138,7 +138,7 @@ export class Down {
   /** @param {Picture} picture @param {number} arrived */
   pushJpeg(picture, arrived) {
     if (this.busy) {
-      if (this.next) this.drop(this.next.sequence, this.next.captured, "superseded");
+      if (this.next) this.drop(this.next.sequence, this.next.captured, "overtaken");
       this.next = picture;
       return;
     }
@@ -171,7 +171,7 @@ export class Down {
   show(image, width, height, sequence, { captured, arrived }) {
     const age = this.back.age(captured);
     if (age > this.budget || sequence <= this.last) {
-      this.drop(sequence, captured, age > this.budget ? "late" : "superseded");
+      this.drop(sequence, captured, age > this.budget ? "late" : "overtaken");
       return;
     }
     const { canvas } = this;
@@ -187,7 +187,7 @@ export class Down {
     this.back.shown();
   }
 
-  /** @param {number} sequence @param {number} captured @param {"late" | "superseded" | "undecodable"} reason */
+  /** @param {number} sequence @param {number} captured @param {"late" | "overtaken" | "undecodable"} reason */
   drop(sequence, captured, reason) {
     this.dropped[reason] += 1;
     this.back.ack(sequence, this.back.age(captured), false);

@@ -4,7 +4,7 @@
 import { Down } from "./down.js";
 import { now } from "./frames.js";
 import { RungError } from "./ladder.js";
-import { Clock } from "./pace.js";
+import { Clock, Silence } from "./pace.js";
 import { Up } from "./up.js";
 import { PROTOCOL, parse } from "./wire.js";
 
@@ -16,8 +16,6 @@ const BEGIN = 2500;
 const PING = 500;
 /** Silence after which a connection is given up. */
 const SILENT = 2000;
-/** Frames that a server which sends nothing must have processed to be at fault. */
-const MISSED = 30;
 /** Time in which something that comes has to be shown. */
 const BLIND = 2000;
 
@@ -63,8 +61,7 @@ export class LiveSession {
     this.heardAt = now();
     /** When something was shown last, or there was nothing to show. */
     this.seenAt = now();
-    /** Where the server and this page were when something came last. */
-    this.came = { received: 0, frames: 0, at: now() };
+    this.silence = new Silence();
     /** The first picture is on the canvas. */
     this.first = new Promise((done) => (this.isFirst = () => done(null)));
     /** @type {Promise<RungError>} */
@@ -212,13 +209,8 @@ export class LiveSession {
    * @param {number} frames frames that the server has processed so far
    */
   watch(frames) {
-    const { received } = this.down ?? { received: 0 };
-    const { came } = this;
-    if (received !== came.received || frames < came.frames + MISSED) {
-      if (received !== came.received || frames < came.frames) this.came = { received, frames, at: now() };
-      else came.at = now();
-    } else if (now() - came.at > SILENT) {
-      this.fail?.(new RungError(`nothing came for ${SILENT / 1000} s while the server went on`));
+    if (this.down && this.silence.lasts(now(), this.down.received, frames)) {
+      this.fail?.(new RungError("nothing came although the server went on"));
     }
   }
 

@@ -151,6 +151,31 @@ export class Pace {
   }
 }
 
+/** Frames that a server which sends nothing must have processed to be at fault, and for how long. */
+const MISSED = 30;
+const SILENT = 2000;
+
+/** Notices that nothing comes although the server goes on. */
+export class Silence {
+  constructor() {
+    /** What had come and been processed when something came last, and until when all was well. */
+    this.last = { received: -1, frames: 0, at: 0 };
+  }
+
+  /**
+   * Called about once a second.
+   * @param {number} now
+   * @param {number} received pictures that came here
+   * @param {number} frames frames that the server has processed
+   */
+  lasts(now, received, frames) {
+    const { last } = this;
+    if (received !== last.received || frames < last.frames) this.last = { received, frames, at: now };
+    else if (frames < last.frames + MISSED) last.at = now;
+    return now - this.last.at > SILENT;
+  }
+}
+
 /** Heights, with the rate from which they look better than the next smaller one. */
 const HEIGHTS = [
   { height: 720, from: 800 },

@@ -13,6 +13,8 @@ const ANSWER = 2000;
 const CONNECT = 2000;
 /** A connection that is interrupted for longer than this is given up. */
 const INTERRUPTED = 1500;
+/** The server reports several times a second what it got. Without a report for this long nothing passes. */
+const SILENT = 2000;
 /** Bits a second that 720p needs to look good. */
 const BITRATE = 2_500_000;
 /** Kilobits a second to begin with. Chromium begins with 300, which is a blurred picture for a quarter of a minute. */
@@ -73,9 +75,9 @@ export class WebRtcSender {
     this.timer = 0;
     this.patience = 0;
     this.at = 0;
+    this.heard = { packets: -1, at: 0 };
     this.sent = 0;
     this.bytes = 0;
-    this.rate = 0;
     this.codec = "";
     this.path = "";
     this.size = { width: 0, height: 0 };
@@ -109,7 +111,7 @@ export class WebRtcSender {
       throw error;
     }
     peer.addEventListener("connectionstatechange", () => this.onConnection(peer));
-    this.timer = window.setInterval(() => void this.report(peer), 1000);
+    this.timer = window.setInterval(() => void this.report(peer), 500);
   }
 
   /** @param {RTCPeerConnection} peer */
@@ -186,8 +188,10 @@ export class WebRtcSender {
     const video = all.find((s) => s.type === "outbound-rtp" && s.kind === "video");
     const transport = all.find((s) => s.type === "transport" && s.selectedCandidatePairId);
     const pair = of(transport?.selectedCandidatePairId) ?? all.find((s) => s.type === "candidate-pair" && s.nominated && s.state === "succeeded");
+    const packets = pair?.packetsReceived ?? 0;
+    if (packets !== this.heard.packets) this.heard = { packets, at: now() };
+    else if (now() - this.heard.at > SILENT) this.fail?.(new RungError(`the server was silent for ${SILENT / 1000} s`));
     const frames = video?.framesEncoded ?? 0;
-    this.rate = this.at > 0 ? Math.round((1000 * (frames - this.sent)) / (now() - this.at)) : 0;
     [this.sent, this.at] = [frames, now()];
     this.bytes = video?.bytesSent ?? 0;
     if (frames > 0) this.encodeTimes.add((1000 * (video?.totalEncodeTime ?? 0)) / frames);

@@ -1,7 +1,9 @@
 // @ts-check
 // The processed picture by WebRTC (WHEP).
 
+import { now } from "./frames.js";
 import { RungError } from "./ladder.js";
+import { Silence } from "./pace.js";
 
 /** An offer leaves with the candidates that were found until then. */
 const GATHER = 500;
@@ -24,6 +26,8 @@ export class WhepDown {
     this.video = document.createElement("video");
     Object.assign(this.video, { muted: true, playsInline: true, autoplay: true });
     this.bytes = 0;
+    this.received = 0;
+    this.silence = new Silence();
     this.timer = 0;
     this.patience = 0;
     this.stopped = false;
@@ -71,6 +75,14 @@ export class WhepDown {
     if (!this.stopped) this.timer = window.setInterval(() => void this.report(peer), 1000);
   }
 
+  /**
+   * Compares what comes with what the server says; called about once a second.
+   * @param {number} frames frames that the server has processed so far
+   */
+  watch(frames) {
+    if (this.silence.lasts(now(), this.received, frames)) this.fail?.(new RungError("nothing came although the server went on"));
+  }
+
   /** What comes, once a second. @param {RTCPeerConnection} peer */
   async report(peer) {
     const stats = await peer.getStats().catch(() => null);
@@ -78,6 +90,7 @@ export class WhepDown {
     const all = [...(stats?.values() ?? [])];
     const video = all.find((s) => s.type === "inbound-rtp" && s.kind === "video");
     this.bytes = video?.bytesReceived ?? this.bytes;
+    this.received = video?.framesReceived ?? this.received;
     this.codec = (all.find((s) => s.id === video?.codecId)?.mimeType ?? "").replace(/^video\//i, "");
   }
 

@@ -108,6 +108,16 @@ const fails = (what, act, text) => {
   same("ages of the newest", [ages.p50, ages.p99], [51, 100]);
 }
 
+// Silence: a way that brings nothing while the server goes on; a source that stands still is none.
+{
+  const silence = new pace.Silence();
+  const seen = [[0, 5, 100], [1000, 9, 130], [2000, 9, 160], [3000, 9, 190], [4100, 9, 220]];
+  same("silence", seen.map((point) => silence.lasts(...point)), [false, false, false, false, true]);
+  const still = new pace.Silence();
+  same("standing still", [0, 2000, 4000, 9000].map((at) => still.lasts(at, 5, 100)), [false, false, false, false]);
+  same("another stream", still.lasts(12_000, 5, 3), false);
+}
+
 // The ladder, in a world whose time is counted here.
 {
   const world = { at: 0, sleeps: [], now: () => world.at, random: () => 1, sleep: (ms, signal) => new Promise((done) => {
