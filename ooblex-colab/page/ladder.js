@@ -22,8 +22,9 @@ export class RungError extends Error {
 
 /**
  * @typedef {{ ended: Promise<RungError>, stop: () => void }} Running `ended` is resolved when it no longer works
- * @typedef {{ name: string, open: (signal: AbortSignal) => Promise<Running> }} Rung `open` resolves once it works, throws why not, and
- *   cleans up after itself when it throws
+ * @typedef {{ name: string, open: (signal: AbortSignal) => Promise<Running>, probe?: (signal: AbortSignal) => Promise<void> }} Rung
+ *   `open` resolves once it works, throws why not, and cleans up after itself when it throws; `probe` finds out whether
+ *   it may work without disturbing the one that runs
  * @typedef {{ phase: "idle" | "trying" | "running" | "waiting" | "refused", rung: string, reasons: [string, string][],
  *   wait: number }} State
  * @typedef {{ now: () => number, random: () => number, sleep: (ms: number, signal: AbortSignal) => Promise<void> }} World
@@ -45,14 +46,15 @@ export class Ladder {
   /**
    * @param {Rung[]} rungs best first
    * @param {(state: State) => void} onChange
-   * @param {{ upgrades?: boolean, world?: World }} [options] `upgrades`: two rungs may run at a time, so better ones are
-   *   tried again while a lower one runs
+   * @param {{ upgrades: "beside" | "probed", world?: World }} options how better ones are tried again while a lower one
+   *   runs: beside it, or by a probe, if two must not run at a time
    */
-  constructor(rungs, onChange, { upgrades = false, world = WORLD } = {}) {
+  constructor(rungs, onChange, { upgrades, world = WORLD }) {
     this.rungs = rungs;
     this.upgrades = upgrades;
     this.onChange = onChange;
     this.world = world;
+    this.upgradeAfter = UPGRADE;
     /** @type {Map<string, RungError>} why rungs do not run */
     this.reasons = new Map();
     /** @type {Running | null} */
@@ -136,10 +138,10 @@ export class Ladder {
    */
   async hold(at, running, signal) {
     let began = this.adopt(at, running);
-    for (let pause = UPGRADE; ; pause = Math.min(2 * pause, LONGEST_UPGRADE)) {
+    for (;;) {
       const timer = new AbortController();
       const until = AbortSignal.any([signal, timer.signal]);
-      const why = await Promise.race([running.ended, ...(this.upgrades && at > 0 ? [this.world.sleep(pause, until)] : [])]);
+      const why = await Promise.race([running.ended, ...(at > 0 ? [this.world.sleep(this.upgradeAfter, until)] : [])]);
       timer.abort();
       if (signal.aborted) return null;
       if (why) {
@@ -149,9 +151,11 @@ export class Ladder {
         if (why.stop) return "stop";
         return this.world.now() - began >= PROVEN ? at : null;
       }
+      this.upgradeAfter = Math.min(2 * this.upgradeAfter, LONGEST_UPGRADE);
       const better = await this.better(at, signal);
       if (!better) continue;
       running.stop();
+      if (!better.running) return better.at;
       [at, running] = [better.at, better.running];
       began = this.adopt(at, running);
     }
@@ -166,15 +170,19 @@ export class Ladder {
   }
 
   /**
-   * The first rung above one that works now.
+   * The first rung above one that works now, or that a probe says may work.
    * @param {number} below
    * @param {AbortSignal} signal
    */
   async better(below, signal) {
     for (let at = 0; at < below && !signal.aborted; at += 1) {
-      const { name, open } = this.rungs[at];
-      if (this.reasons.get(name)?.final) continue;
+      const { name, open, probe } = this.rungs[at];
+      if (this.reasons.get(name)?.final || (this.upgrades === "probed" && !probe)) continue;
       try {
+        if (this.upgrades === "probed") {
+          await probe?.(signal);
+          return { at, running: null };
+        }
         const running = await open(signal);
         if (!signal.aborted) return { at, running };
         running.stop();

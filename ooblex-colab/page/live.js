@@ -31,6 +31,21 @@ const CLOSED = /** @type {Record<number, string>} */ ({
 const POLICY = 1008;
 
 /**
+ * Finds out whether a WebSocket passes.
+ * @param {string} url
+ * @param {AbortSignal} signal
+ */
+export function passes(url, signal) {
+  const socket = new WebSocket(url, PROTOCOL);
+  return new Promise((done, failed) => {
+    const timer = setTimeout(() => socket.close(), BEGIN);
+    signal.addEventListener("abort", () => socket.close(), { once: true });
+    socket.addEventListener("open", () => (socket.close(1000), done(undefined)));
+    socket.addEventListener("close", () => (clearTimeout(timer), failed(new RungError(CLOSED[1006]))));
+  });
+}
+
+/**
  * @typedef {object} Wanted
  * @property {string} url
  * @property {{ track: MediaStreamTrack, codecs: Codec[] }} [publish]

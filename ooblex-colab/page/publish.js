@@ -4,7 +4,7 @@
 import { decoders } from "./down.js";
 import { HttpUp } from "./http.js";
 import { Ladder, RungError } from "./ladder.js";
-import { LiveSession } from "./live.js";
+import { LiveSession, passes } from "./live.js";
 import { encoders } from "./up.js";
 import { toSocket } from "./watch.js";
 import { WebRtcSender } from "./webrtc.js";
@@ -73,7 +73,7 @@ export class Publisher {
       if (state.phase !== "running") this.way = null;
       this.to.onChange(state);
       if (state.phase === "refused") this.stop(this.ladder ? [...this.ladder.reasons.values()].find((why) => why.stop)?.message : "");
-    });
+    }, { upgrades: "probed" });
     this.ladder.start();
   }
 
@@ -129,10 +129,11 @@ export class Publisher {
       this.way = sender;
       return { ended: sender.ended, stop: () => sender.stop() };
     };
+    const probe = (/** @type {AbortSignal} */ signal) => passes(toSocket(server.url("ws/live")), signal);
     return [
       { name: "webrtc", open: webrtc },
-      { name: "ws", open: video },
-      { name: "ws-jpeg", open: (signal) => live(["jpeg"], ["jpeg"], signal) },
+      { name: "ws", open: video, probe },
+      { name: "ws-jpeg", open: (signal) => live(["jpeg"], ["jpeg"], signal), probe },
       { name: "http", open: upload },
     ];
   }

@@ -72,7 +72,7 @@ export class Watcher {
     // WebRTC may be had for one direction alone; the best other way then serves the other.
     const one = this.forced && this.forced !== "webrtc";
     const rungs = this.rungs(stream).filter(({ name }) => !one || name === this.forced);
-    this.ladder = new Ladder(rungs, this.onChange, { upgrades: true });
+    this.ladder = new Ladder(rungs, this.onChange, { upgrades: "beside" });
     this.ladder.start();
   }
 

@@ -121,8 +121,12 @@ const fails = (what, act, text) => {
 // The ladder, in a world whose time is counted here.
 {
   const world = { at: 0, sleeps: [], now: () => world.at, random: () => 1, sleep: (ms, signal) => new Promise((done) => {
-    world.sleeps.push({ ms, done });
-    signal.addEventListener("abort", done, { once: true });
+    const sleep = { ms, done };
+    world.sleeps.push(sleep);
+    signal.addEventListener("abort", () => {
+      world.sleeps = world.sleeps.filter((other) => other !== sleep);
+      done();
+    }, { once: true });
   }) };
   const settle = async () => { for (let i = 0; i < 20; i += 1) await null; };
   const log = [];
@@ -133,11 +137,16 @@ const fails = (what, act, text) => {
     if (works[name] !== true) throw works[name] || new ladders.RungError(`${name} is shut`);
     return { ended: new Promise((done) => (ends[name] = (text, kind) => done(new ladders.RungError(text, kind)))), stop: () => log.push(`-${name}`) };
   } });
-  const began = (options = {}) => {
+  const probes = { a: false, b: false };
+  const probed = (name) => ({ ...rung(name), ...(name in probes && { probe: async () => {
+    log.push(`${name}?`);
+    if (!probes[name]) throw new ladders.RungError(`${name} does not pass`);
+  } }) });
+  const began = (options = { upgrades: "probed" }) => {
     log.length = 0;
     world.sleeps.length = 0;
     const states = [];
-    const ladder = new ladders.Ladder(["a", "b", "c"].map(rung), (state) => states.push(state), { world, ...options });
+    const ladder = new ladders.Ladder(["a", "b", "c"].map(probed), (state) => states.push(state), { world, ...options });
     ladder.start();
     return { ladder, states };
   };
@@ -192,7 +201,7 @@ const fails = (what, act, text) => {
 
   // A better one takes over once it works, and only then.
   Object.assign(works, { a: false, b: false, c: true });
-  ({ ladder, states } = began({ upgrades: true }));
+  ({ ladder, states } = began({ upgrades: "beside" }));
   await settle();
   world.sleeps[0].done();
   await settle();
@@ -203,6 +212,20 @@ const fails = (what, act, text) => {
   same("taken over", log.slice(5), ["a", "b", "-c"]);
   same("running", [states.at(-1).rung, states.at(-1).reasons], ["b", [["a", "a is shut"]]]);
   same("ever more rarely", world.sleeps.map(({ ms }) => ms), [30_000, 60_000, 120_000]);
+  ladder.stop();
+
+  // Where two must not run at a time, a probe decides before the lower one is given up.
+  Object.assign(works, { a: false, b: false, c: true });
+  ({ ladder, states } = began());
+  await settle();
+  world.sleeps[0].done();
+  await settle();
+  same("probed, not opened", log, ["a", "b", "c", "a?", "b?"]);
+  [works.b, probes.b] = [true, true];
+  world.sleeps[1].done();
+  await settle();
+  same("changed over", log.slice(5), ["a?", "b?", "-c", "b"]);
+  same("runs", states.at(-1).rung, "b");
   ladder.stop();
 }
 
