@@ -120,9 +120,10 @@ const fails = (what, act, text) => {
 
 // The ladder, in a world whose time is counted here.
 {
-  const world = { at: 0, sleeps: [], now: () => world.at, random: () => 1, sleep: (ms, signal) => new Promise((done) => {
+  const world = { at: 0, sleeps: [], waits: [], now: () => world.at, random: () => 1, sleep: (ms, signal) => new Promise((done) => {
     const sleep = { ms, done };
     world.sleeps.push(sleep);
+    world.waits.push(ms);
     signal.addEventListener("abort", () => {
       world.sleeps = world.sleeps.filter((other) => other !== sleep);
       done();
@@ -144,7 +145,7 @@ const fails = (what, act, text) => {
   } }) });
   const began = (options = { upgrades: "probed" }) => {
     log.length = 0;
-    world.sleeps.length = 0;
+    world.sleeps.length = world.waits.length = 0;
     const states = [];
     const ladder = new ladders.Ladder(["a", "b", "c"].map(probed), (state) => states.push(state), { world, ...options });
     ladder.start();
@@ -176,7 +177,7 @@ const fails = (what, act, text) => {
   ends.c("gone");
   await settle();
   same("waiting", [states.at(-1).phase, world.sleeps.map(({ ms }) => ms)], ["waiting", [500]]);
-  world.sleeps[0].done();
+  world.sleeps.at(-1).done();
   await settle();
   same("longer", world.sleeps.map(({ ms }) => ms), [500, 1000]);
   works.a = true;
@@ -191,11 +192,11 @@ const fails = (what, act, text) => {
   works.a = new ladders.RungError("too old a browser", { final: true });
   ({ ladder, states } = began());
   await settle();
-  world.sleeps[0].done();
+  world.sleeps.at(-1).done();
   await settle();
   same("not again", log, ["a", "b", "c", "b", "c"]);
   works.b = new ladders.RungError("no token", { stop: true });
-  world.sleeps[1].done();
+  world.sleeps.at(-1).done();
   await settle();
   same("refused", [states.at(-1).phase, log.at(-1)], ["refused", "b"]);
 
@@ -203,26 +204,26 @@ const fails = (what, act, text) => {
   Object.assign(works, { a: false, b: false, c: true });
   ({ ladder, states } = began({ upgrades: "beside" }));
   await settle();
-  world.sleeps[0].done();
+  world.sleeps.at(-1).done();
   await settle();
   same("tried beside it", log, ["a", "b", "c", "a", "b"]);
   works.b = true;
-  world.sleeps[1].done();
+  world.sleeps.at(-1).done();
   await settle();
   same("taken over", log.slice(5), ["a", "b", "-c"]);
   same("running", [states.at(-1).rung, states.at(-1).reasons], ["b", [["a", "a is shut"]]]);
-  same("ever more rarely", world.sleeps.map(({ ms }) => ms), [30_000, 60_000, 120_000]);
+  same("ever more rarely", world.waits, [30_000, 60_000, 120_000]);
   ladder.stop();
 
   // Where two must not run at a time, a probe decides before the lower one is given up.
   Object.assign(works, { a: false, b: false, c: true });
   ({ ladder, states } = began());
   await settle();
-  world.sleeps[0].done();
+  world.sleeps.at(-1).done();
   await settle();
   same("probed, not opened", log, ["a", "b", "c", "a?", "b?"]);
   [works.b, probes.b] = [true, true];
-  world.sleeps[1].done();
+  world.sleeps.at(-1).done();
   await settle();
   same("changed over", log.slice(5), ["a?", "b?", "-c", "b"]);
   same("runs", states.at(-1).rung, "b");
