@@ -6,7 +6,7 @@ import { RungError } from "./ladder.js";
 import { Ledger, parts } from "./ledger.js";
 import { ModelPanel } from "./models.js";
 import { Publisher, WAYS } from "./publish.js";
-import { Refusal, absent, end, isGuarded, know, pageWithoutToken, request, url, wishes } from "./server.js";
+import { Refusal, absent, end, isGuarded, isStill, know, pageWithoutToken, request, url, wishes } from "./server.js";
 import { Share } from "./share.js";
 import { SourcePanel } from "./source_panel.js";
 import { Stage } from "./stage.js";
@@ -98,7 +98,7 @@ class App {
     if (wish.stream) this.chosen = wish.stream;
     this.chooser = /** @type {HTMLSelectElement} */ (byId("stream"));
     this.stage = new Stage(byId("figure"));
-    const server = { url, request, absent };
+    const server = { url, request, absent, isStill };
     this.watcher = new Watcher(server, this.stage, wish.transport, wish.codec, (state) => this.onWay("down", state));
     this.publisher = new Publisher(server, end, wish.transport, wish.codec, {
       onChange: (state) => this.onWay("up", state),
@@ -177,7 +177,7 @@ class App {
       /** @type {Status} */
       const status = await request("status");
       this.status = status;
-      know(status.transports);
+      know(status);
       if (this.failures > 0) {
         this.watcher.hurry();
         this.publisher.hurry();
@@ -284,6 +284,7 @@ class App {
     this.share.render(pageWithoutToken(), stream?.id ?? "", isGuarded());
     const view = this.publisher.session ?? this.watcher.view;
     if (stream && view && "watch" in view) view.watch(stream.processed);
+    this.watcher.onStatus();
     this.showPicture();
     this.stage.fit();
     this.renderWays();

@@ -74,7 +74,7 @@ export class Ladder {
     this.running = null;
   }
 
-  /** Cuts a pause short and tries all again from the best one, e.g. after a change of networks. */
+  /** Cuts a pause short, or tries the better rungs now, e.g. after a change of networks. */
   hurry() {
     this.wake?.abort();
   }
@@ -140,6 +140,7 @@ export class Ladder {
     let began = this.adopt(at, running);
     for (;;) {
       const timer = new AbortController();
+      this.wake = timer;
       const until = AbortSignal.any([signal, timer.signal]);
       const why = await Promise.race([running.ended, ...(at > 0 ? [this.world.sleep(this.upgradeAfter, until)] : [])]);
       timer.abort();

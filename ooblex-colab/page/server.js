@@ -48,12 +48,21 @@ export const end = (path) => void fetch(url(path), { method: "DELETE", keepalive
 /** @type {Promise<Transport[]> | null} */
 let transports = null;
 
-/** What the server said last about its transports. @param {Transport[]} list */
-export const know = (list) => void (transports = Promise.resolve(list));
+/** @type {{ id: string, fps_out: number, processed: number }[]} */
+let streams = [];
+
+/** What the server said last. @param {{ transports: Transport[], streams: typeof streams }} status */
+export function know(status) {
+  transports = Promise.resolve(status.transports);
+  streams = status.streams;
+}
+
+/** Whether a stream has pictures, but no new ones. @param {string} id */
+export const isStill = (id) => streams.some((stream) => stream.id === id && stream.processed > 0 && stream.fps_out === 0);
 
 /** Why the server does not serve a path; empty if it does. @param {string} path */
 export async function absent(path) {
-  transports ??= request("status").then((status) => status.transports);
+  transports ??= request("status").then((/** @type {{ transports: Transport[] }} */ status) => status.transports);
   const list = await transports.catch((error) => {
     transports = null;
     throw error;

@@ -1,7 +1,7 @@
 // @ts-check
 // The viewers' page: the picture, and nothing else.
 
-import { Refusal, absent, isGuarded, know, pageWithoutToken, request, url, wishes } from "./server.js";
+import { Refusal, absent, isGuarded, isStill, know, pageWithoutToken, request, url, wishes } from "./server.js";
 import { Stage } from "./stage.js";
 import { NAMES, Watcher } from "./watch.js";
 import { describe } from "./ways.js";
@@ -21,7 +21,7 @@ function say(state, text) {
 const wish = wishes();
 const stage = new Stage(byId("figure"));
 let shown = "Connecting";
-const watcher = new Watcher({ url, request, absent }, stage, wish.transport, wish.codec, (state) => {
+const watcher = new Watcher({ url, request, absent, isStill }, stage, wish.transport, wish.codec, (state) => {
   shown = describe(state, NAMES);
   document.body.dataset.down = state.phase === "running" ? state.rung : "";
   if (state.phase === "waiting" || state.phase === "refused") stage.veil("lost", "The picture is interrupted; trying again");
@@ -32,7 +32,7 @@ async function poll() {
   if (document.hidden) return;
   try {
     const status = await request("status");
-    know(status.transports);
+    know(status);
     byId("token-form").hidden = true;
     const id = wish.stream || status.newest;
     const stream = status.streams.find((/** @type {{ id: string }} */ s) => s.id === id);
@@ -41,6 +41,7 @@ async function poll() {
     // A stream that does not exist yet would be refused; it may begin later.
     watcher.show(stream ? (wish.stream || status.newest) : null);
     if (stream && watcher.view && "watch" in watcher.view) watcher.view.watch(stream.processed);
+    watcher.onStatus();
     stage.fit();
   } catch (error) {
     const refused = error instanceof Refusal && [401, 403, 429].includes(error.status);

@@ -15,6 +15,7 @@ import { WhepDown } from "./whep.js";
  * @typedef {object} Server
  * @property {(path: string) => URL} url
  * @property {(path: string, body?: unknown) => Promise<any>} request
+ * @property {(id: string) => boolean} isStill whether a stream has pictures, but no new ones
  * @property {(path: string) => Promise<string>} absent why the server does not serve a path; empty if it has
  */
 
@@ -58,6 +59,8 @@ export class Watcher {
     /** @type {string | null} the stream; empty for the newest, null for none */
     this.stream = null;
     this.hiding = 0;
+    /** Video was passed over because the stream stood still. */
+    this.wasStill = false;
     document.addEventListener("visibilitychange", () => this.onVisibility());
   }
 
@@ -74,6 +77,13 @@ export class Watcher {
     const rungs = this.rungs(stream).filter(({ name }) => !one || name === this.forced);
     this.ladder = new Ladder(rungs, this.onChange, { upgrades: "beside" });
     this.ladder.start();
+  }
+
+  /** The server said how its streams are: one that moves again may be had as video. */
+  onStatus() {
+    if (!this.wasStill || !this.stream || this.server.isStill(this.stream)) return;
+    this.wasStill = false;
+    this.hurry();
   }
 
   /** Tries again at once, from the best way down. */
@@ -99,6 +109,11 @@ export class Watcher {
     };
     const live = async (/** @type {Codec[]} */ codecs, /** @type {AbortSignal} */ signal) => {
       await has("/ws/view");
+      if (!this.forced && server.isStill(stream)) {
+        // Video is for what is new: the newest picture of such a stream is older than any budget.
+        this.wasStill = true;
+        throw new RungError("the stream stands still");
+      }
       const place = canvas();
       const url = server.url("ws/view");
       if (stream) url.searchParams.set("stream", stream);
