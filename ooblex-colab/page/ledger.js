@@ -36,7 +36,7 @@ export function parts(stages, page) {
   if (page.age?.p50 != null) {
     // What nobody measured is the way: the network, and waiting in the sockets.
     const rest = page.age.p50 - list.reduce((sum, part) => sum + part.p50, 0);
-    if (rest > LEAST) list.splice(list.length - 1, 0, { name: "Network, both ways", place: "network", p50: rest, p99: null });
+    if (rest > LEAST) list.splice(list.length - 1, 0, { name: "Network and waiting", place: "network", p50: rest, p99: null });
   }
   return list.filter(({ p50 }) => p50 >= LEAST);
 }

@@ -308,7 +308,7 @@ const fails = (what, act, text) => {
 {
   const q = (p50) => ({ p50, p99: p50 });
   const list = ledger.parts([{ stage: "decode", ...q(4) }, { stage: "sepia", ...q(6) }], { age: q(40), encode: q(5), show: q(3) });
-  same("parts", list.map(({ name, p50 }) => [name, p50]), [["Encode here", 5], ["Decode", 4], ["Sepia", 6], ["Network, both ways", 22], ["Decode and show here", 3]]);
+  same("parts", list.map(({ name, p50 }) => [name, p50]), [["Encode here", 5], ["Decode", 4], ["Sepia", 6], ["Network and waiting", 22], ["Decode and show here", 3]]);
   same("without a view", ledger.parts([], { age: null, encode: null, show: null }), []);
 }
 return wrong;
