@@ -2,14 +2,12 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ooblex_core::Registry;
 use ooblex_core::hub::{Hub, HubConfig};
 use ooblex_http::{ConnectionLimits, ServeConfig, Served};
 use ooblex_ingest::picture::PictureLimits;
-use ooblex_live::socket::{LiveSockets, SocketConfig};
 use ooblex_live::{LiveConfig, LiveHub};
 use ooblex_mjpeg::{MjpegConfig, MjpegHub};
 use ooblex_models::engine::EngineError;
@@ -24,7 +22,6 @@ use crate::config::{Config, UseGpu};
 use crate::effect::{EffectControl, SwitchError};
 use crate::graph::Graph;
 use crate::models::models_config;
-use crate::publisher::PublisherControl;
 use crate::routes::{self, AppState};
 use crate::sources::{self, AttachError};
 use crate::webrtc::Publishers;
@@ -89,19 +86,10 @@ fn listen_error(setting: &str, address: &SocketAddr, source: &io::Error) -> Stri
     format!("cannot listen on port {} of {}: {reason}; {fix}", address.port(), address.ip())
 }
 
-/// Video over WebSockets, both ways.
-pub(crate) fn live_sockets(hub: &Hub, graph: &Graph, pictures: PictureLimits) -> LiveSockets {
-    let control = Arc::new(PublisherControl { hub: hub.clone(), effects: graph.effects.clone() });
-    let mut config = SocketConfig::default();
-    config.pictures = pictures;
-    LiveSockets::new(hub.clone(), graph.live.clone(), control, config)
-}
-
 /// A running server. Dropping it stops accepting connections, without waiting for anything.
 pub struct Server {
     addresses: Vec<SocketAddr>,
     app: AppState,
-    live: LiveSockets,
     stop: watch::Sender<bool>,
     listeners: Vec<JoinHandle<Served>>,
     sweeper: JoinHandle<()>,
@@ -159,9 +147,8 @@ impl Server {
         let ingest = ooblex_ingest::http::router(hub.clone(), pictures);
         let watching = ooblex_mjpeg::router(hub.clone(), mjpeg.clone());
         let publishers = Publishers::new(&config, &hub, &effects);
-        let sockets_of_video = live_sockets(&hub, &graph, pictures);
         let app = AppState::new(config, hub.clone(), graph, models.clone(), publishers, limits.clone());
-        let router = routes::router(app.clone(), ingest, watching, sockets_of_video.router());
+        let router = routes::router(app.clone(), ingest, watching);
         let stop = watch::Sender::new(false);
         let mut addresses = Vec::new();
         let mut listeners = Vec::new();
@@ -179,7 +166,7 @@ impl Server {
         }
         load_pinned(models.clone())?;
         let sweeper = tokio::spawn(sweep(hub, effects, models));
-        Ok(Self { addresses, app, live: sockets_of_video, stop, listeners, sweeper })
+        Ok(Self { addresses, app, stop, listeners, sweeper })
     }
 
     /// The addresses it listens on, that of `mjpeg_port` first.
@@ -222,7 +209,6 @@ impl Server {
     pub async fn stop(mut self) -> Left {
         self.stop.send_replace(true);
         self.sweeper.abort();
-        self.live.shutdown();
         self.app.publishers().shutdown().await;
         let late = self.app.hub().shutdown(STREAMS_STOP).await.err();
         let mjpeg = self.app.mjpeg();

@@ -24,7 +24,6 @@ use ooblex_core::StreamId;
 use ooblex_core::hub::Hub;
 use ooblex_http::{ConnectionLimits, Peer, Problem, ProblemCode};
 use ooblex_live::LiveHub;
-use ooblex_live::socket::MayView;
 use ooblex_mjpeg::MjpegHub;
 use ooblex_models::manager::Models;
 use tower_service::Service;
@@ -135,11 +134,10 @@ struct Dispatcher {
     ingest: Router,
     mjpeg: Router,
     webrtc: Router,
-    live: Router,
 }
 
-/// All routes. `ingest`, `mjpeg` and `live` are asked for the operations that the table gives them, and for no others.
-pub(crate) fn router(app: AppState, ingest: Router, mjpeg: Router, live: Router) -> Router {
+/// All routes. `ingest` and `mjpeg` are asked for the operations that the table gives them, and for no others.
+pub(crate) fn router(app: AppState, ingest: Router, mjpeg: Router) -> Router {
     let mut own = Router::new();
     for route in ROUTES {
         if let By::Own(methods) = route.by {
@@ -149,8 +147,7 @@ pub(crate) fn router(app: AppState, ingest: Router, mjpeg: Router, live: Router)
     let policy = Policy::new(&app.0.config);
     let absent = app.publishers().absent().unwrap_or_default();
     let webrtc = app.publishers().router().unwrap_or_else(|| without_webrtc(absent));
-    let dispatcher =
-        Dispatcher { own: own.with_state(app.clone()), app, policy, ingest, mjpeg, webrtc, live };
+    let dispatcher = Dispatcher { own: own.with_state(app.clone()), app, policy, ingest, mjpeg, webrtc };
     Router::new().fallback(move |request| {
         let mut dispatcher = dispatcher.clone();
         async move { dispatcher.serve(request).await }
@@ -216,7 +213,6 @@ impl Dispatcher {
             return response;
         }
         request.extensions_mut().insert(Trusted(identity.recognized || !access.is_guarded()));
-        request.extensions_mut().insert(MayView(identity.rights.allow(Right::View)));
         if let Some(caller) = identity.caller {
             request.extensions_mut().insert(caller);
         }
@@ -235,7 +231,6 @@ impl Dispatcher {
             By::Ingest => &mut self.ingest,
             By::Mjpeg => &mut self.mjpeg,
             By::WebRtc => &mut self.webrtc,
-            By::Live => &mut self.live,
         };
         let done: Result<Response, Infallible> = Service::call(router, request).await;
         done.into_response()

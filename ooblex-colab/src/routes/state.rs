@@ -277,8 +277,6 @@ fn transports(publishers: &Publishers) -> Value {
     json!([
         of("upload", "/upload", None),
         of("websocket_upload", "/ws/upload", None),
-        of("websocket_live", "/ws/live", None),
-        of("websocket_view", "/ws/view", None),
         of("mjpeg", "/stream.mjpg", None),
         of("snapshot", "/snapshot.jpg", None),
         webrtc,

@@ -17,8 +17,6 @@ pub(super) enum By {
     Mjpeg,
     /// The router of `ooblex-ingest` for WebRTC publishers.
     WebRtc,
-    /// The sockets of `ooblex-live`.
-    Live,
 }
 
 /// One operation.
@@ -179,26 +177,6 @@ pub(super) const ROUTES: &[Route] = &[
     .query(&[STREAM])
     .gives(101, "application/json")
     .errors(&[400, 403, 409, 429, 503]),
-    Route::get(
-        "/ws/live",
-        Right::Publish,
-        "WebSocket: video both ways, as docs/LIVE_PROTOCOL.md has it",
-        "application/octet-stream",
-        By::Live,
-    )
-    .query(&[STREAM])
-    .gives(101, "application/octet-stream")
-    .errors(&[400, 403]),
-    Route::get(
-        "/ws/view",
-        Right::View,
-        "WebSocket: video of one stream, as docs/LIVE_PROTOCOL.md has it",
-        "application/octet-stream",
-        By::Live,
-    )
-    .query(&[STREAM])
-    .gives(101, "application/octet-stream")
-    .errors(&[400]),
     Route::webrtc("POST", "/whip", "publish by WHIP (RFC 9725) as the stream `default`")
         .query(&[STREAM, EFFECT])
         .takes(&[SDP])

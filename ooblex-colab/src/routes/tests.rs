@@ -47,9 +47,8 @@ fn site_of(flags: &[&str], registry: Registry, models: Models) -> Site {
     let ingest = ooblex_ingest::http::router(hub.clone(), PictureLimits::default());
     let watching = ooblex_mjpeg::router(hub.clone(), mjpeg.clone());
     let publishers = Publishers::new(&config, &hub, &effects);
-    let live = crate::server::live_sockets(&hub, &graph, PictureLimits::default()).router();
     let app = AppState::new(config, hub, graph, models, publishers, ConnectionLimits::default());
-    Site { router: router(app.clone(), ingest, watching, live), app }
+    Site { router: router(app.clone(), ingest, watching), app }
 }
 
 fn site() -> Site {
