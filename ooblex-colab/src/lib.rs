@@ -43,6 +43,7 @@ pub mod config;
 mod doctor;
 pub mod effect;
 mod graph;
+mod live;
 mod models;
 mod models_cli;
 mod own;

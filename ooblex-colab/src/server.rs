@@ -209,6 +209,7 @@ impl Server {
     pub async fn stop(mut self) -> Left {
         self.stop.send_replace(true);
         self.sweeper.abort();
+        self.app.sockets().shutdown();
         self.app.publishers().shutdown().await;
         let late = self.app.hub().shutdown(STREAMS_STOP).await.err();
         let mjpeg = self.app.mjpeg();

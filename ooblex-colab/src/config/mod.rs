@@ -169,6 +169,12 @@ settings! {
         max_webrtc_half_open_per_address: usize = int(1, 10_000, "sessions"), Some("8"),
             "Most of these from one address.";
     }
+    "Live video" {
+        live_budget_ms: u64 = int(50, 10_000, "milliseconds"), Some("250"),
+            "How old a picture may be when a viewer could show it. Older ones are left out, and whoever is further behind is brought to live.";
+        max_live_sessions: usize = int(1, 100_000, "sockets"), Some("128"),
+            "Most sockets for live video (/ws/live, /ws/view) at once.";
+    }
     "Pictures" {
         jpeg_quality: u8 = int(1, 100, ""), Some("85"),
             "JPEG quality of what viewers get. Uploaded pictures that no effect touches are passed on as they are.";

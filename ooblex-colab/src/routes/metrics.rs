@@ -120,6 +120,7 @@ pub(super) fn render(app: &AppState) -> String {
     viewers(&mut text, app);
     streams(&mut text, app);
     publishers(&mut text, app);
+    sockets(&mut text, app);
     models::models(&mut text, app.models());
     text.0
 }
@@ -268,6 +269,48 @@ fn streams(text: &mut Text, app: &AppState) {
         }
     }
     effects(text, app);
+}
+
+/// Live video over WebSockets.
+fn sockets(text: &mut Text, app: &AppState) {
+    let (report, counters, live) = (app.sockets().report(), app.sockets().counters(), app.live());
+    let name = "ooblex_live_sockets";
+    text.family(name, "gauge", "Sockets for live video, by what they do; many do both.");
+    for (does, count) in [("publishing", report.publishing), ("viewing", report.viewing)] {
+        text.sample(name, &[("does", does)], count);
+    }
+    let name = "ooblex_live_pictures_total";
+    text.family(name, "counter", "Pictures over sockets for live video.");
+    for (way, count) in [("in", counters.received.get()), ("out", counters.sent.get())] {
+        text.sample(name, &[("way", way)], count);
+    }
+    let name = "ooblex_live_bytes_total";
+    text.family(name, "counter", "Bytes of these pictures.");
+    for (way, count) in [("in", counters.received_bytes.get()), ("out", counters.sent_bytes.get())] {
+        text.sample(name, &[("way", way)], count);
+    }
+    let name = "ooblex_live_pictures_skipped_total";
+    text.family(
+        name,
+        "counter",
+        "Pictures left out for a viewer: it was behind, or they came too late to be shown.",
+    );
+    for (reason, count) in [("behind", counters.behind.get()), ("late", counters.late.get())] {
+        text.sample(name, &[("reason", reason)], count);
+    }
+    text.single(
+        "ooblex_live_refused_total",
+        "counter",
+        "Sockets closed for what their clients did.",
+        counters.refused.get(),
+    );
+    text.single("ooblex_live_encoders", "gauge", "Video encoders that run.", live.encoders());
+    text.single(
+        "ooblex_live_encoded_total",
+        "counter",
+        "Pictures encoded for viewers of video.",
+        live.counters().encoded.get(),
+    );
 }
 
 /// Counts of all sessions of one stream.

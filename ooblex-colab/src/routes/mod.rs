@@ -24,6 +24,7 @@ use ooblex_core::StreamId;
 use ooblex_core::hub::Hub;
 use ooblex_http::{ConnectionLimits, Peer, Problem, ProblemCode};
 use ooblex_live::LiveHub;
+use ooblex_live::socket::{LiveSockets, MayView};
 use ooblex_mjpeg::MjpegHub;
 use ooblex_models::manager::Models;
 use tower_service::Service;
@@ -50,6 +51,7 @@ struct Shared {
     graph: Graph,
     models: Models,
     publishers: Publishers,
+    sockets: LiveSockets,
     limits: ConnectionLimits,
     access: Access,
     requests: Requests,
@@ -66,8 +68,9 @@ impl AppState {
         limits: ConnectionLimits,
     ) -> Self {
         let (requests, started) = (Requests::new(), Instant::now());
-        let access = Access::new(&config);
-        let shared = Shared { config, hub, graph, models, publishers, limits, access, requests, started };
+        let (access, sockets) = (Access::new(&config), crate::live::sockets(&config, &hub, &graph));
+        let shared =
+            Shared { config, hub, graph, models, publishers, sockets, limits, access, requests, started };
         Self(Arc::new(shared))
     }
 
@@ -104,6 +107,11 @@ impl AppState {
         &self.0.publishers
     }
 
+    /// Live video over WebSockets.
+    pub(crate) fn sockets(&self) -> &LiveSockets {
+        &self.0.sockets
+    }
+
     pub(crate) fn access(&self) -> &Access {
         &self.0.access
     }
@@ -134,6 +142,7 @@ struct Dispatcher {
     ingest: Router,
     mjpeg: Router,
     webrtc: Router,
+    live: Router,
 }
 
 /// All routes. `ingest` and `mjpeg` are asked for the operations that the table gives them, and for no others.
@@ -147,7 +156,8 @@ pub(crate) fn router(app: AppState, ingest: Router, mjpeg: Router) -> Router {
     let policy = Policy::new(&app.0.config);
     let absent = app.publishers().absent().unwrap_or_default();
     let webrtc = app.publishers().router().unwrap_or_else(|| without_webrtc(absent));
-    let dispatcher = Dispatcher { own: own.with_state(app.clone()), app, policy, ingest, mjpeg, webrtc };
+    let (own, live) = (own.with_state(app.clone()), app.sockets().router());
+    let dispatcher = Dispatcher { own, app, policy, ingest, mjpeg, webrtc, live };
     Router::new().fallback(move |request| {
         let mut dispatcher = dispatcher.clone();
         async move { dispatcher.serve(request).await }
@@ -213,6 +223,7 @@ impl Dispatcher {
             return response;
         }
         request.extensions_mut().insert(Trusted(identity.recognized || !access.is_guarded()));
+        request.extensions_mut().insert(MayView(identity.rights.allow(Right::View)));
         if let Some(caller) = identity.caller {
             request.extensions_mut().insert(caller);
         }
@@ -231,6 +242,7 @@ impl Dispatcher {
             By::Ingest => &mut self.ingest,
             By::Mjpeg => &mut self.mjpeg,
             By::WebRtc => &mut self.webrtc,
+            By::Live => &mut self.live,
         };
         let done: Result<Response, Infallible> = Service::call(router, request).await;
         done.into_response()

@@ -19,7 +19,6 @@ use super::{AppState, fresh};
 use crate::access::Trusted;
 use crate::cli::VERSION;
 use crate::effect::{Params, to_json};
-use crate::webrtc::Publishers;
 
 /// One stream as `/streams` shows it.
 #[derive(Debug, Serialize)]
@@ -262,21 +261,27 @@ pub(super) async fn status(State(app): State<AppState>) -> Response {
         uptime_seconds: app.uptime().as_secs(),
         viewers: app.mjpeg().total_viewers(),
         streams,
-        transports: transports(app.publishers()),
+        transports: transports(&app),
         tunnel: None,
     }))
 }
 
 /// Ways in and out, and why those that do not run do not.
-fn transports(publishers: &Publishers) -> Value {
+fn transports(app: &AppState) -> Value {
+    let (publishers, sockets) = (app.publishers(), app.sockets().report());
     let of = |name: &str, path: &str, absent: Option<&str>| json!({"name": name, "path": path, "state": if absent.is_some() { "unavailable" } else { "running" }, "reason": absent});
     let mut webrtc = of("webrtc", "/webrtc/offer", publishers.absent());
     if let (Some(webrtc), Value::Object(more)) = (webrtc.as_object_mut(), publishers.status()) {
         webrtc.extend(more);
     }
+    let mut live = of("websocket_live", "/ws/live", None);
+    live["publishing"] = sockets.publishing.into();
+    live["viewing"] = sockets.viewing.into();
     json!([
         of("upload", "/upload", None),
         of("websocket_upload", "/ws/upload", None),
+        live,
+        of("websocket_view", "/ws/view", None),
         of("mjpeg", "/stream.mjpg", None),
         of("snapshot", "/snapshot.jpg", None),
         webrtc,

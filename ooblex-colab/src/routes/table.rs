@@ -17,6 +17,8 @@ pub(super) enum By {
     Mjpeg,
     /// The router of `ooblex-ingest` for WebRTC publishers.
     WebRtc,
+    /// The router of `ooblex-live` for video over WebSockets.
+    Live,
 }
 
 /// One operation.
@@ -44,6 +46,8 @@ pub(super) struct Route {
 }
 
 const STREAM: (&str, &str, &str) = ("stream", "string", "name of the stream, `default` if absent");
+const LIVE_STREAM: (&str, &str, &str) =
+    ("stream", "string", "name of the stream; if absent a new one to publish, the newest to view");
 const FPS: (&str, &str, &str) = ("fps", "integer", "most pictures a second");
 const ADVANCE_HEADERS: (&str, &str, &str) =
     ("advance_headers", "integer", "1: the next part's headers leave with a picture; 0: they do not");
@@ -177,6 +181,26 @@ pub(super) const ROUTES: &[Route] = &[
     .query(&[STREAM])
     .gives(101, "application/json")
     .errors(&[400, 403, 409, 429, 503]),
+    Route::get(
+        "/ws/live",
+        Right::Publish,
+        "WebSocket: video both ways, docs/LIVE_PROTOCOL.md; to view, too, needs the right to view",
+        "application/octet-stream",
+        By::Live,
+    )
+    .query(&[LIVE_STREAM])
+    .gives(101, "application/octet-stream")
+    .errors(&[400, 403]),
+    Route::get(
+        "/ws/view",
+        Right::View,
+        "WebSocket: video for a viewer, docs/LIVE_PROTOCOL.md",
+        "application/octet-stream",
+        By::Live,
+    )
+    .query(&[LIVE_STREAM])
+    .gives(101, "application/octet-stream")
+    .errors(&[400, 403]),
     Route::webrtc("POST", "/whip", "publish by WHIP (RFC 9725) as the stream `default`")
         .query(&[STREAM, EFFECT])
         .takes(&[SDP])

@@ -146,13 +146,13 @@ impl Flight {
             return false;
         }
         // A burst, such as a key frame, is no queue until it takes its time.
-        waiting < self.budget / 4 || self.bytes as u64 <= self.room()
+        waiting < self.budget / 4 || self.room().is_none_or(|room| self.bytes as u64 <= room)
     }
 
-    /// Bytes that the link takes within the budget.
-    fn room(&self) -> u64 {
+    /// Bytes that the link takes within the budget, as far as is known.
+    fn room(&self) -> Option<u64> {
         let time = (self.budget + self.way()).as_millis() as u64;
-        self.rate.get().unwrap_or_default().saturating_mul(time) / 1000
+        Some(self.rate.get()?.saturating_mul(time) / 1000)
     }
 }
 

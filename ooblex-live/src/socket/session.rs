@@ -69,6 +69,10 @@ pub(super) fn failed(error: &axum::Error) -> End {
     }
 }
 
+fn stopped() -> End {
+    Close::new(CloseCode::Restart, "the server ends; connect again").into()
+}
+
 /// Serves one socket.
 pub(super) async fn serve(shared: Arc<Shared>, entry: Entry, mut socket: WebSocket) {
     let config = &shared.config;
@@ -80,7 +84,12 @@ pub(super) async fn serve(shared: Arc<Shared>, entry: Entry, mut socket: WebSock
             return close(&mut socket, &Close::new(CloseCode::TryLater, reason)).await;
         }
     };
-    let agreed = match begin::hello(&mut socket, config.hello_within).await {
+    let mut stopping = shared.stopping.subscribe();
+    let said = tokio::select! {
+        _ = stopping.wait_for(|stopping| *stopping) => Err(Refused::End(stopped())),
+        said = begin::hello(&mut socket, config.hello_within) => said,
+    };
+    let agreed = match said {
         Ok(hello) => begin::agree(&shared, &entry, hello).await,
         Err(refused) => Err(refused),
     };
@@ -205,9 +214,12 @@ impl Session {
     }
 
     async fn run(mut self) {
+        // Before the publisher's first picture is read, so that the viewer sees it.
+        let mut going = self.attach();
         let end = loop {
-            if let Err(end) = self.turn().await {
-                break end;
+            match going {
+                Ok(()) => going = self.turn().await,
+                Err(end) => break end,
             }
         };
         // Encoders need not wait for the close.

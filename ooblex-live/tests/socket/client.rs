@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
@@ -37,8 +37,9 @@ pub(crate) enum Came {
 /// One end of a socket.
 pub(crate) struct Client {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
-    /// Messages that were passed over.
+    /// What came while something else was waited for.
     said: VecDeque<Value>,
+    pictures: VecDeque<(Header, Bytes)>,
 }
 
 impl Client {
@@ -55,11 +56,12 @@ impl Client {
         if let Some(protocol) = protocol {
             request.headers_mut().insert("sec-websocket-protocol", protocol.parse().unwrap());
         }
-        let connected = tokio_tungstenite::connect_async(request).await.map_err(Box::new)?;
+        let connected =
+            tokio_tungstenite::connect_async_with_config(request, None, true).await.map_err(Box::new)?;
         if let Some(protocol) = protocol {
             assert_eq!(connected.1.headers()["sec-websocket-protocol"], *protocol);
         }
-        Ok(Self { socket: connected.0, said: VecDeque::new() })
+        Ok(Self { socket: connected.0, said: VecDeque::new(), pictures: VecDeque::new() })
     }
 
     /// Connects, says hello, and waits for the welcome.
@@ -104,24 +106,31 @@ impl Client {
         }
     }
 
-    /// The next message of a type; what else comes is passed over, messages are kept.
+    /// The next message of a type; what else comes is kept.
     pub(crate) async fn said(&mut self, kind: &str) -> Value {
         if let Some(place) = self.said.iter().position(|value| value["type"] == kind) {
             return self.said.remove(place).unwrap();
         }
+        let begun = Instant::now();
         loop {
+            assert!(begun.elapsed() < SOON, "no {kind}");
             match self.next().await {
                 Came::Said(value) if value["type"] == kind => return value,
                 Came::Said(value) => self.said.push_back(value),
-                Came::Picture(..) => {}
+                Came::Picture(header, data) => self.pictures.push_back((header, data)),
                 closed @ Came::Closed(..) => panic!("no {kind}: {closed:?}"),
             }
         }
     }
 
-    /// The next picture; messages are kept.
+    /// The next picture; what else comes is kept.
     pub(crate) async fn shown(&mut self) -> (Header, Bytes) {
+        if let Some(picture) = self.pictures.pop_front() {
+            return picture;
+        }
+        let begun = Instant::now();
         loop {
+            assert!(begun.elapsed() < SOON, "no picture; {:?}", self.said);
             match self.next().await {
                 Came::Picture(header, data) => return (header, data),
                 Came::Said(value) => self.said.push_back(value),

@@ -1,5 +1,5 @@
 //! The live protocol over real sockets, with real encoders and decoders on both sides.
-#![cfg(all(feature = "h264", feature = "vpx"))]
+#![cfg(all(feature = "h264", feature = "turbojpeg", feature = "vpx"))]
 #![allow(clippy::unwrap_used)]
 
 mod client;

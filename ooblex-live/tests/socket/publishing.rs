@@ -95,7 +95,8 @@ async fn damaged_video_is_said_so_and_mended_by_the_key_frame_that_is_asked_for(
         let (mut client, _) = Client::hello(server.address, "/ws/live?stream=cam", publishes(codec)).await;
         let mut camera = Camera::new(codec);
         let (header, _) = camera.take(true);
-        client.picture(header, &[0; 64]).await;
+        // A key frame by its first bytes, and nothing of what it needs.
+        client.picture(header, &[0, 0, 0, 1, 0x65, 0x88, 0x84, 0xFF, 0xFF, 0xFF, 0xFF]).await;
         assert_eq!(client.said("ack").await["dropped"], "undecodable");
         assert_eq!(client.said("error").await["code"], "undecodable");
         client.said("key").await;
