@@ -9,9 +9,8 @@ import { JpegMaker } from "./up.js";
 /** Some tunnels put a page of their own before what browsers ask for, unless asked not to. */
 export const PLAIN = { "ngrok-skip-browser-warning": "1" };
 
-/** Most uploads a second, and those that are on their way at a time. */
+/** Most uploads a second. One is on its way at a time: of two, the later one might arrive first. */
 const UPLOADS = 15;
-const AT_A_TIME = 2;
 /** Most snapshots a second. */
 const SNAPSHOTS = 10;
 const DEADLINE = 4000;
@@ -51,7 +50,7 @@ export class HttpUp {
     this.dropped = { window: 0 };
     this.tripTimes = new Quantiles();
     this.encodeTimes = new Quantiles();
-    this.flying = 0;
+    this.flying = false;
     this.failures = 0;
     this.pace = new Pace(UPLOADS);
     this.codec = "jpeg";
@@ -76,12 +75,12 @@ export class HttpUp {
   /** @param {import("./frames.js").Taken} taken */
   async onFrame(taken) {
     if (this.control.signal.aborted || taken.width === 0 || !this.pace.isDue(taken.captured)) return release(taken);
-    if (this.flying >= AT_A_TIME) {
+    if (this.flying) {
       this.dropped.window += 1;
       return release(taken);
     }
     this.pace.take(taken.captured);
-    this.flying += 1;
+    this.flying = true;
     try {
       const began = now();
       this.size = sizeWithin(taken.width, taken.height, 720);
@@ -104,7 +103,7 @@ export class HttpUp {
       const known = error instanceof RungError ? error : new RungError("the server takes no pictures by HTTP at the moment");
       if (known.stop || this.failures >= MOST_FAILURES) this.fail?.(known);
     } finally {
-      this.flying -= 1;
+      this.flying = false;
     }
   }
 

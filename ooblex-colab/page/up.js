@@ -17,8 +17,6 @@ const MOST_JPEG = 15;
 const QUALITY = 0.8;
 /** A key frame at least this often, in milliseconds. */
 const KEY_EVERY = 10_000;
-/** Pictures in the encoder; more would only wait there. */
-const IN_ENCODER = 2;
 const KBPS = { least: 150, most: 2500, start: 1200 };
 /** A rate that differs by less is not worth a new configuration. */
 const NOTICEABLE = 0.12;
@@ -98,7 +96,7 @@ export class Up {
       if (oldest !== undefined) this.rate.held(now(), now() - oldest);
       return release(taken);
     }
-    if (this.encoder.waiting >= IN_ENCODER) {
+    if (this.encoder.waiting >= this.encoder.most) {
       this.dropped.encoder += 1;
       // Less is also faster to encode.
       this.rate.full(now());
@@ -166,6 +164,8 @@ class VideoUpEncoder {
   constructor(up, codec) {
     this.up = up;
     this.codec = codec;
+    /** Pictures in the encoder; more would only wait there. */
+    this.most = 2;
     this.keyAt = -Infinity;
     this.wanted = true;
     this.configured = { width: 0, height: 0, kbps: 0 };
@@ -220,6 +220,8 @@ class JpegEncoder {
   /** @param {Up} up */
   constructor(up) {
     this.up = up;
+    /** Two at a time would share the canvas, and the second might be ready first. */
+    this.most = 1;
     this.waiting = 0;
     this.jpeg = new JpegMaker();
   }
