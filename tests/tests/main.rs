@@ -17,6 +17,7 @@ mod privacy;
 mod publishers;
 mod readers;
 mod refusals;
+mod rungs;
 mod sessions;
 mod snapshots;
 mod sockets;
