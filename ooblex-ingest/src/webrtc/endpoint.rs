@@ -8,9 +8,9 @@ use ooblex_core::StreamId;
 use ooblex_core::hub::{Hub, HubError, Patience};
 use tokio::sync::{mpsc, oneshot};
 
-use super::answer::Answer;
 use super::decoder::ToHub;
 use super::handle::{Command, SessionHandle, Shared};
+use super::negotiated::Negotiated;
 use super::network::Network;
 use super::offer::Offer;
 use super::peer::{Events, Peer};
@@ -181,20 +181,18 @@ impl WebRtc {
         if let Some(replaced) = replaced {
             tokio::spawn(async move { end(&replaced, "its publisher took over with a new session").await });
         }
-        self.start(id, handle, peer, events, inbox, offer, answer);
+        let negotiated = Negotiated::new(peer, offer, answer, config.gather_timeout);
+        self.start(id, handle, negotiated, events, inbox);
         Ok(published)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one session, put together in one place")]
     fn start(
         &self,
         id: SessionId,
         handle: Arc<SessionHandle>,
-        peer: Peer,
+        negotiated: Negotiated,
         events: Events,
         commands: mpsc::Receiver<Command>,
-        offer: Offer,
-        answer: Answer,
     ) {
         let stalled_after = self.0.config.stalled_after;
         let output = ToHub {
@@ -207,11 +205,9 @@ impl WebRtc {
         let config = self.0.config.clone();
         let session = Session {
             handle: handle.clone(),
-            peer,
+            negotiated,
             events,
             commands,
-            offer,
-            answer,
             config,
             control,
             output: Some(output),

@@ -13,6 +13,7 @@ mod endpoint;
 mod error;
 mod fuzz;
 mod handle;
+mod negotiated;
 mod network;
 mod offer;
 mod peer;

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use super::decoder::Output;
 use super::handle::{Command, SessionHandle, Shared};
+use super::negotiated::Negotiated;
 use super::network::Network;
 use super::offer::Offer;
 use super::peer::Peer;
@@ -78,11 +79,9 @@ impl WebRtcSource {
         let (sender, frames) = queue(QueuePolicy::LatestWins);
         let session = Session {
             handle: handle.clone(),
-            peer,
+            negotiated: Negotiated::new(peer, offer, answer, config.gather_timeout),
             events,
             commands: inbox,
-            offer,
-            answer,
             config: config.clone(),
             control: None,
             output: Some(ToQueue(sender)),
