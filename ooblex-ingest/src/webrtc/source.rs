@@ -16,7 +16,7 @@ use super::handle::{Command, SessionHandle, Shared};
 use super::negotiated::Negotiated;
 use super::network::Network;
 use super::offer::Offer;
-use super::peer::Peer;
+use super::peer::{Media, Peer};
 use super::task::Session;
 use super::{PublishError, PublisherId, SessionInfo, WebRtcConfig};
 use crate::decode;
@@ -65,7 +65,8 @@ impl WebRtcSource {
         let offer = Offer::parse(offer, config, decode::supported())?;
         let started = Instant::now();
         let network = Network::new(config.network.clone());
-        let (peer, events, answer) = Peer::negotiate(&offer, &network, servers, config).await?;
+        let (peer, events, answer) =
+            Peer::negotiate(&offer, Media::received(&offer)?, &network, servers, config).await?;
         let text = answer.text.clone();
         let (commands, inbox) = mpsc::channel(1);
         let handle = Arc::new(SessionHandle {
