@@ -62,6 +62,7 @@ impl StreamControl for PublisherControl {
 mod tests {
     use ooblex_core::Registry;
     use ooblex_core::hub::HubConfig;
+    use ooblex_live::{LiveConfig, LiveHub};
     use ooblex_mjpeg::{MjpegConfig, MjpegHub};
 
     use super::*;
@@ -76,7 +77,12 @@ mod tests {
         let mjpeg = MjpegHub::new(MjpegConfig::default()).expect("starts");
         let hub = Hub::new(
             HubConfig::default(),
-            Graph { effects: effects.clone(), mjpeg, annotations: AnnotationHub::default() },
+            Graph {
+                effects: effects.clone(),
+                mjpeg,
+                live: LiveHub::new(LiveConfig::default()),
+                annotations: AnnotationHub::default(),
+            },
         );
         let control = PublisherControl { hub: hub.clone(), effects };
         let id = |name: &str| StreamId::new(name).expect("a name");

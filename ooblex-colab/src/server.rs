@@ -8,6 +8,7 @@ use ooblex_core::Registry;
 use ooblex_core::hub::{Hub, HubConfig};
 use ooblex_http::{ConnectionLimits, ServeConfig, Served};
 use ooblex_ingest::picture::PictureLimits;
+use ooblex_live::{LiveConfig, LiveHub};
 use ooblex_mjpeg::{MjpegConfig, MjpegHub};
 use ooblex_models::engine::EngineError;
 use ooblex_models::manager::{BLAZEFACE, ModelError, Models};
@@ -132,7 +133,12 @@ impl Server {
         }
         let mjpeg = MjpegHub::new(mjpeg_config(&config))?;
         let annotations = AnnotationHub::default();
-        let graph = Graph { effects: effects.clone(), mjpeg: mjpeg.clone(), annotations };
+        let graph = Graph {
+            effects: effects.clone(),
+            mjpeg: mjpeg.clone(),
+            live: LiveHub::new(LiveConfig::default()),
+            annotations,
+        };
         let hub = Hub::new(hub_config(&config), graph.clone());
         let pictures = PictureLimits { max_bytes: config.max_body_bytes, max_pixels: config.max_pixels };
         attach_sources(&hub, &config, pictures).await?;

@@ -10,8 +10,10 @@ use crate::error::ImageError;
 use crate::image::{Image, Plane};
 use crate::pixel::{ColorMatrix, ColorRange, ColorSpace, PixelFormat};
 
+pub use self::resize::resize;
 pub use self::rotate::rotate;
 
+mod resize;
 mod rotate;
 
 const SHIFT: u32 = 16;

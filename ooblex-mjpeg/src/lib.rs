@@ -46,7 +46,6 @@ mod multipart;
 mod placeholder;
 #[cfg(feature = "server")]
 mod query;
-mod resize;
 #[cfg(feature = "server")]
 mod server;
 mod snapshot;

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-#[cfg(feature = "server")]
-use ooblex_core::Image;
 use ooblex_core::{BufferPool, StreamId};
+#[cfg(feature = "server")]
+use ooblex_core::{Image, convert};
 
 use crate::hub::{Channel, MjpegHub, Shared, Shot, part_of};
 use crate::multipart::PictureInfo;
-use crate::resize::resize;
 
 /// A picture with what it says about itself.
 #[derive(Clone, Debug)]
@@ -130,7 +129,7 @@ fn scaled(shot: &Shot, width: u32, shared: &Shared, channel: &Channel) -> Result
     channel.stats.add_picture_counts(before, picture.counts());
     let reduced = reduced.map_err(|e| failed(&e))?;
     let height = ((height * u64::from(width) + full / 2) / full).max(1) as u32;
-    let small = resize(&reduced, width, height, &BufferPool::new(0)).map_err(|e| failed(&e))?;
+    let small = convert::resize(&reduced, width, height, &BufferPool::new(0)).map_err(|e| failed(&e))?;
     let data = shared.encoders.encode(&small, shared.config.quality).map_err(|e| failed(&e))?;
     shared.counters.encoded.increment();
     Ok(Snapshot { stream: channel.id.clone(), data, info: shot.info(shared) })

@@ -249,7 +249,7 @@ fn streams(text: &mut Text, app: &AppState) {
     let name = "ooblex_stream_viewers";
     text.family(name, "gauge", "Viewers of one stream.");
     for stream in &streams {
-        text.sample(name, &[("stream", stream.id().as_str())], app.mjpeg().viewers(stream.id()));
+        text.sample(name, &[("stream", stream.id().as_str())], app.viewers(stream.id()));
     }
     let name = "ooblex_frame_latency_seconds";
     text.family(name, "histogram", "From the arrival of a frame to its leaving the last processor.");

@@ -23,6 +23,7 @@ use http::{HeaderValue, Method, StatusCode, header};
 use ooblex_core::StreamId;
 use ooblex_core::hub::Hub;
 use ooblex_http::{ConnectionLimits, Peer, Problem, ProblemCode};
+use ooblex_live::LiveHub;
 use ooblex_mjpeg::MjpegHub;
 use ooblex_models::manager::Models;
 use tower_service::Service;
@@ -80,6 +81,15 @@ impl AppState {
 
     pub(crate) fn mjpeg(&self) -> &MjpegHub {
         &self.0.graph.mjpeg
+    }
+
+    fn live(&self) -> &LiveHub {
+        &self.0.graph.live
+    }
+
+    /// Viewers of a stream, of MJPEG and of video.
+    fn viewers(&self, stream: &StreamId) -> usize {
+        self.mjpeg().viewers(stream) + self.live().viewers(stream)
     }
 
     fn annotations(&self) -> &AnnotationHub {

@@ -140,7 +140,7 @@ fn status_of(app: &AppState, stream: &Stream, now: Instant) -> StreamStatus {
         kind: stream.kind(),
         state: stream.state(now).as_str(),
         effect: stream.pipeline().swap().active().name,
-        viewers: app.mjpeg().viewers(stream.id()),
+        viewers: app.viewers(stream.id()),
         width,
         height,
         fps_in: tenths(stats.rate_in.per_second(now)),

@@ -3,6 +3,7 @@ use http::Request;
 use ooblex_core::Registry;
 use ooblex_core::hub::HubConfig;
 use ooblex_ingest::picture::PictureLimits;
+use ooblex_live::{LiveConfig, LiveHub};
 use ooblex_mjpeg::MjpegConfig;
 use serde_json::{Value, json};
 
@@ -36,7 +37,12 @@ fn site_of(flags: &[&str], registry: Registry, models: Models) -> Site {
     let effects = EffectControl::new(registry, &config.model_name).expect("a good effect");
     let mjpeg = MjpegHub::new(MjpegConfig::default()).expect("starts");
     let annotations = AnnotationHub::default();
-    let graph = Graph { effects: effects.clone(), mjpeg: mjpeg.clone(), annotations };
+    let graph = Graph {
+        effects: effects.clone(),
+        mjpeg: mjpeg.clone(),
+        live: LiveHub::new(LiveConfig::default()),
+        annotations,
+    };
     let hub = Hub::new(HubConfig::default(), graph.clone());
     let ingest = ooblex_ingest::http::router(hub.clone(), PictureLimits::default());
     let watching = ooblex_mjpeg::router(hub.clone(), mjpeg.clone());

@@ -1,6 +1,8 @@
-//! Smaller pictures for snapshots: every sample becomes the mean of the area it covers.
+//! Smaller pictures: every sample becomes the mean of the area it covers.
 
-use ooblex_core::{BufferPool, Image, ImageError};
+use crate::buffer::BufferPool;
+use crate::error::ImageError;
+use crate::image::Image;
 
 /// Fractional bits of a position.
 const BITS: u32 = 8;
@@ -10,7 +12,7 @@ const BITS: u32 = 8;
 ///
 /// # Errors
 /// [`ImageError::Size`] for a side of zero, [`ImageError::DeviceMemory`].
-pub(crate) fn resize(image: &Image, width: u32, height: u32, pool: &BufferPool) -> Result<Image, ImageError> {
+pub fn resize(image: &Image, width: u32, height: u32, pool: &BufferPool) -> Result<Image, ImageError> {
     let mut out = Image::alloc(image.format(), width, height, image.color(), pool)?;
     for index in 0..image.format().plane_count() {
         let step = image.format().interleaved(index);
@@ -76,11 +78,11 @@ fn spans(from: usize, to: usize) -> Vec<Span> {
         .collect()
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "testing"))]
 mod tests {
     use super::*;
-    use ooblex_core::testing::random_image;
-    use ooblex_core::{ColorSpace, PixelFormat};
+    use crate::testing::random_image;
+    use crate::{ColorSpace, PixelFormat};
 
     #[test]
     fn a_flat_picture_stays_flat_at_every_size() {
