@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ooblex_core::{BufferPool, StreamId};
 #[cfg(feature = "server")]
-use ooblex_core::{Image, convert};
+use ooblex_core::Image;
+use ooblex_core::{BufferPool, StreamId, convert};
 
 use crate::hub::{Channel, MjpegHub, Shared, Shot, part_of};
 use crate::multipart::PictureInfo;
@@ -149,7 +149,7 @@ fn decoded(shot: &Shot, channel: &Channel) -> Result<Image, SnapshotError> {
 fn png(image: &Image) -> Result<Bytes, ooblex_core::BoxError> {
     use image::codecs::png::{CompressionType, FilterType, PngEncoder};
     use image::{ExtendedColorType, ImageEncoder as _};
-    use ooblex_core::{PixelFormat, convert};
+    use ooblex_core::PixelFormat;
 
     let (format, color) = match image.format() {
         PixelFormat::Rgba => (PixelFormat::Rgba, ExtendedColorType::Rgba8),

@@ -147,7 +147,7 @@ fn status_of(app: &AppState, stream: &Stream, now: Instant) -> StreamStatus {
         fps_out: tenths(stats.rate_out.per_second(now)),
         dropped: stats.dropped.iter().map(|(reason, n)| (reason.as_str(), n)).collect(),
         latency_ms: Quantiles::of(stats.recent_latency.quantiles([0.5, 0.99])),
-        whep_url: None,
+        whep_url: app.publishers().absent().is_none().then(|| format!("/whep/{}", stream.id())),
     }
 }
 
@@ -274,6 +274,10 @@ fn transports(publishers: &Publishers) -> Value {
     if let (Some(webrtc), Value::Object(more)) = (webrtc.as_object_mut(), publishers.status()) {
         webrtc.extend(more);
     }
+    let mut whep = of("whep", "/whep", publishers.absent());
+    if let (Some(whep), Value::Object(more)) = (whep.as_object_mut(), publishers.viewers_status()) {
+        whep.extend(more);
+    }
     json!([
         of("upload", "/upload", None),
         of("websocket_upload", "/ws/upload", None),
@@ -281,7 +285,7 @@ fn transports(publishers: &Publishers) -> Value {
         of("snapshot", "/snapshot.jpg", None),
         webrtc,
         of("whip", "/whip", publishers.absent()),
-        of("whep", "/whep", Some("this version has no WHEP")),
+        whep,
     ])
 }
 

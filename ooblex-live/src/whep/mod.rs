@@ -40,7 +40,8 @@ impl Whep {
     pub fn new(hub: Hub, live: LiveHub) -> Self {
         // VP8 first: where a viewer takes both, the one without a patent question.
         let codecs = [VideoCodec::Vp8, VideoCodec::H264].into_iter();
-        let codecs = codecs.filter(|codec| of_video(*codec).is_some_and(|c| encode::encoders().contains(&c)));
+        let codecs =
+            codecs.filter(|codec| of_video(*codec).is_some_and(|c| encode::supported().contains(&c)));
         Self { hub, live, codecs: codecs.collect() }
     }
 }
@@ -52,7 +53,8 @@ impl Broadcast for Whep {
 
     fn open(&self, stream: Option<&StreamId>, codec: VideoCodec) -> Result<Box<dyn Feed>, Problem> {
         let codec = of_video(codec).ok_or_else(|| {
-            Problem::new(422, "offer_unsupported", format!("{codec} is not sent; ask for VP8 or H264")).field("sdp")
+            Problem::new(422, "offer_unsupported", format!("{codec} is not sent; ask for VP8 or H264"))
+                .field("sdp")
         })?;
         if let Some(name) = stream {
             let live = |id: &StreamId| self.hub.get(id).is_some_and(|s| !s.pipeline().state().is_over());

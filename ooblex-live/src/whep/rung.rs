@@ -63,7 +63,8 @@ impl RungChoice {
         let congested = feedback.loss > LOSSY || feedback.estimate_kbps.is_some_and(below);
         if !congested {
             self.congested = None;
-            let better = self.rung.checked_sub(1).filter(|_| since >= self.patience && feedback.loss <= CLEAN)?;
+            let better =
+                self.rung.checked_sub(1).filter(|_| since >= self.patience && feedback.loss <= CLEAN)?;
             if self.trying {
                 // The last try went well for as long as it takes to try again.
                 self.patience = TRIES.0;

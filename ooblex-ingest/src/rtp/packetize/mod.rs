@@ -113,7 +113,11 @@ mod tests {
             picture.extend([0, 0, 0, 1, 0x65, 0xB8]);
             picture.extend((0..size).map(|_| 1 + random.below(255) as u8));
             let picture = Bytes::from(picture);
-            assert_eq!(through(VideoCodec::H264, std::slice::from_ref(&picture)), [picture.clone()], "{size} bytes");
+            assert_eq!(
+                through(VideoCodec::H264, std::slice::from_ref(&picture)),
+                [picture.clone()],
+                "{size} bytes"
+            );
         }
     }
 

@@ -2,9 +2,7 @@ use std::time::Duration;
 
 use ooblex_core::hub::{Beginning, HubConfig, StreamFactory};
 use ooblex_core::pipeline::Effect;
-use ooblex_core::{
-    BoxError, BufferPool, ColorSpace, FrameSink, Image, PassThrough, Picture, PixelFormat,
-};
+use ooblex_core::{BoxError, BufferPool, ColorSpace, FrameSink, Image, PassThrough, Picture, PixelFormat};
 
 use super::*;
 use crate::output::LiveConfig;
@@ -14,8 +12,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Factory(LiveHub);
 
 impl StreamFactory for Factory {
-    fn effect(&self, _stream: &Beginning<'_>) -> Result<Effect, BoxError> {
-        Ok(Effect::new("none", PassThrough))
+    fn effect(&self, _stream: &StreamId) -> Result<Effect, BoxError> {
+        Effect::prepare("none", 1, Box::new(PassThrough))
     }
 
     fn sinks(&self, stream: &Beginning<'_>) -> Vec<Box<dyn FrameSink>> {
@@ -36,7 +34,7 @@ fn push(hub: &Hub, name: &str) {
     let pool = BufferPool::new(0);
     let image = Image::alloc(PixelFormat::I420, 64, 48, ColorSpace::BT601, &pool).expect("a size");
     let stream = hub.publish(&id(name), "test").expect("begins");
-    stream.push(Picture::new(image, pool), None, Instant::now()).expect("taken");
+    stream.push(Picture::new(image, pool), None, None).expect("taken");
 }
 
 /// The next picture while frames come.
@@ -57,7 +55,7 @@ async fn next(feed: &mut StreamFeed, hub: &Hub, name: &str) -> FeedPicture {
 }
 
 fn feed(hub: &Hub, live: &LiveHub, wanted: Option<&str>) -> StreamFeed {
-    StreamFeed::new(hub.clone(), live.clone(), wanted.map(id), crate::encode::encoders()[0])
+    StreamFeed::new(hub.clone(), live.clone(), wanted.map(id), crate::encode::supported()[0])
 }
 
 #[tokio::test(flavor = "multi_thread")]

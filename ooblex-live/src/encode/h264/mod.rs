@@ -1,5 +1,7 @@
 //! H.264 by OpenH264: constrained baseline, one slice, no pictures held back.
 
+mod ffi;
+
 use std::time::Duration;
 
 use ooblex_core::{ColorMatrix, Image};
@@ -10,9 +12,9 @@ use openh264::encoder::{
 use openh264::formats::YUVSource;
 use openh264::{OpenH264API, Timestamp};
 
-use super::fit::{Fit, Planes};
-use super::{EncodeError, Encoded, FRAME_RATE, VideoEncoder, bit_rate};
 use crate::codec::Codec;
+use crate::encode::fit::{Fit, Planes};
+use crate::encode::{EncodeError, Encoded, FRAME_RATE, VideoEncoder, bit_rate};
 use crate::output::Quality;
 
 /// Encodes H.264.
@@ -38,9 +40,10 @@ impl VideoEncoder for H264Encoder {
         let (encoder, _) = match self.encoder.take() {
             Some(known) if known.1 == wanted => self.encoder.insert(known),
             _ => {
-                let encoder =
+                let mut encoder =
                     Encoder::with_api_config(OpenH264API::from_source(), config(self.quality, &planes))
                         .map_err(|e| failed(e.into()))?;
+                ffi::silence(&mut encoder);
                 self.encoder.insert((encoder, wanted))
             }
         };
