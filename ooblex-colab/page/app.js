@@ -1,26 +1,30 @@
 // @ts-check
 // The page: polls the server's state once a second and puts picture, effects, camera and statistics together.
 
-import { SendError, cameraObstacle, explainCameraError } from "./camera.js";
 import { EffectPanel, element, readable } from "./effects.js";
+import { RungError } from "./ladder.js";
+import { Ledger, parts } from "./ledger.js";
 import { ModelPanel } from "./models.js";
-import { PictureView } from "./picture.js";
-import { Publisher } from "./publish.js";
+import { Publisher, WAYS } from "./publish.js";
+import { Refusal, absent, end, isGuarded, isStill, know, pageWithoutToken, request, url, wishes } from "./server.js";
+import { Share } from "./share.js";
+import { SourcePanel } from "./source_panel.js";
+import { Stage } from "./stage.js";
+import { Traffic } from "./traffic.js";
+import { NAMES, Watcher } from "./watch.js";
+import { describe, renderReasons } from "./ways.js";
 
 /**
  * @typedef {{ p50: number | null, p99: number | null }} Quantiles
  * @typedef {{ id: string, kind: string, state: string, effect: string, viewers: number, width: number, height: number,
  *   fps_in: number, fps_out: number, dropped: Record<string, number>, latency_ms: Quantiles, processed: number,
  *   params: import("./effects.js").Params, effect_state: string, failure: string | null, stages: ({ stage: string } & Quantiles)[] }} Stream
- * @typedef {{ name: string, state: string, reason: string | null }} Transport
+ * @typedef {import("./server.js").Transport} Transport
  * @typedef {{ effect: string, params: import("./effects.js").Params, newest: string | null, streams: Stream[],
  *   transports: Transport[] }} Status
  */
 
 const POLL = 1000;
-const REQUEST_DEADLINE = 5000;
-/** An answer to an offer waits for the server's own STUN and TURN servers. */
-const OFFER_DEADLINE = 12000;
 /** The choice of the chooser that follows the newest stream. */
 const NEWEST = "";
 
@@ -36,19 +40,15 @@ const DROPS = /** @type {Record<string, string>} */ ({
   process_failed: "the effect failed",
   not_ready: "the effect was not ready",
   outdated: "a private effect was chosen",
+  window: "not sent: earlier ones were still on their way",
+  encoder: "not sent: the browser was still encoding",
+  server: "not used by the server",
+  overtaken: "overtaken here by a newer one",
+  late: "came too late to be shown",
+  undecodable: "could not be decoded here",
   processor: "dropped by the effect",
   sink_failed: "could not be sent",
   shutdown: "the stream ended",
-});
-
-/** What the stages are called; effects go by their own names. */
-const STAGES = /** @type {Record<string, string>} */ ({
-  decode: "Decode",
-  none: "No effect",
-  queue: "Wait for the effect",
-  handover: "Wait for viewers",
-  encode: "Encode",
-  send: "Send",
 });
 
 /**
@@ -58,41 +58,8 @@ const STAGES = /** @type {Record<string, string>} */ ({
  */
 const byId = (id) => /** @type {T} */ (document.getElementById(id));
 
-/** @param {string} path relative to the page, so that it works behind proxies and path prefixes */
-const url = (path) => new URL(path, document.baseURI);
-
 /** @param {string} id */
 const streamPath = (id) => `streams/${encodeURIComponent(id)}`;
-
-/** The address of the page without the token that may stand in front of its path. */
-const pageWithoutToken = () => {
-  const page = new URL(".", document.baseURI);
-  page.pathname = page.pathname.replace(/\/t\/[^/]+\/$/, "/");
-  return page;
-};
-
-/** The server refused. */
-class Refusal extends Error {
-  /** @param {number} status @param {string} detail */
-  constructor(status, detail) {
-    super(detail);
-    this.status = status;
-  }
-}
-
-/**
- * Fetches JSON; a problem document becomes an error with its sentence.
- * @param {string} path
- * @param {unknown} [body]
- */
-async function request(path, body) {
-  const init = body === undefined ? {} : { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
-  const deadline = path === "webrtc/offer" ? OFFER_DEADLINE : REQUEST_DEADLINE;
-  const response = await fetch(url(path), { ...init, signal: AbortSignal.timeout(deadline) });
-  const answer = await response.json().catch(() => null);
-  if (!response.ok) throw new Refusal(response.status, answer?.detail ?? `the server answered ${response.status}`);
-  return answer;
-}
 
 /** @param {string} text empty to hide it */
 function say(text) {
@@ -119,34 +86,74 @@ function ownStream() {
   return name;
 }
 
+const CODECS = /** @type {Record<string, string>} */ ({ h264: "H.264", vp8: "VP8", jpeg: "JPEG" });
+
 class App {
   constructor() {
     /** @type {Status | null} */
     this.status = null;
     this.chosen = NEWEST;
     this.failures = 0;
+    const wish = wishes();
+    if (wish.stream) this.chosen = wish.stream;
     this.chooser = /** @type {HTMLSelectElement} */ (byId("stream"));
-    this.picture = new PictureView(byId("picture"), (state) => this.onPicture(state));
+    this.stage = new Stage(byId("figure"));
+    const server = { url, request, absent, isStill };
+    this.watcher = new Watcher(server, this.stage, wish.transport, wish.codec, (state) => this.onWay("down", state));
+    this.publisher = new Publisher(server, end, wish.transport, wish.codec, {
+      onChange: (state) => this.onWay("up", state),
+      onStop: (why) => this.onPublisherStop(why),
+    });
+    /** @type {{ up: import("./ladder.js").State | null, down: import("./ladder.js").State | null }} */
+    this.ways = { up: null, down: null };
+    this.source = new SourcePanel(say, (source) => this.publish(source), () => {
+      // Who watches leaves first: with the stream its sessions end by themselves.
+      if (this.watcher.stream === ownStream()) this.watcher.show(null);
+      this.publisher.stop();
+    });
     const combine = /** @type {HTMLInputElement} */ (byId("combine"));
     const places = { gallery: byId("gallery"), panel: byId("parameters"), chain: byId("chain"), combine };
     this.effects = new EffectPanel(places, (chain, params) => this.apply(chain, params));
     this.models = new ModelPanel({ accelerator: byId("accelerator"), models: byId("models"), found: byId("found") }, request);
-    const onState = (/** @type {string} */ text) => (byId("sending").textContent = text);
-    const end = (/** @type {string} */ path) => void fetch(url(path), { method: "DELETE", keepalive: true }).catch(() => {});
-    this.camera = new Publisher(request, end, { onProblem: say, onState, onStop: () => this.onCameraStop() });
+    this.ledger = new Ledger(byId("ledger"), byId("stages"));
+    this.traffic = new Traffic();
+    this.share = new Share({ panel: byId("share"), link: byId("share-link"), code: byId("share-code"), note: byId("share-note") });
+    this.listen();
+  }
+
+  listen() {
     this.chooser.addEventListener("change", () => this.choose(this.chooser.value));
-    byId("camera").addEventListener("click", () => void this.toggleCamera());
-    byId("snapshot").addEventListener("click", () => void this.saveSnapshot());
+    const tell = (/** @type {string} */ what) => (/** @type {unknown} */ error) => say(`${what}: ${error instanceof Error ? error.message : error}`);
+    byId("full").addEventListener("click", () => void this.stage.fullScreen().catch(tell("No full screen")));
+    byId("snapshot").addEventListener("click", () => void this.stage.snapshot(this.fileName).catch(tell("There is no picture to save")));
+    byId("record").addEventListener("click", () => {
+      try {
+        if (this.stage.recording) this.stage.stopRecording();
+        else this.stage.record(this.fileName, () => this.renderRecording());
+      } catch (error) {
+        tell("Nothing is recorded")(error);
+      }
+      this.renderRecording();
+    });
     byId("token-form").addEventListener("submit", (event) => {
       event.preventDefault();
       const token = /** @type {HTMLInputElement} */ (byId("token")).value.trim();
       location.assign(new URL(`t/${encodeURIComponent(token)}/`, pageWithoutToken()));
     });
-    byId("whip-copy").addEventListener("click", () => void this.copyWhip());
+    for (const button of document.querySelectorAll("[data-copy]")) {
+      button.addEventListener("click", () => void copy(/** @type {HTMLElement} */ (button)));
+    }
+    window.addEventListener("online", () => {
+      this.watcher.hurry();
+      this.publisher.hurry();
+    });
+  }
+
+  get fileName() {
+    return `ooblex-${this.stream?.id ?? "picture"}`;
   }
 
   async start() {
-    this.choose(NEWEST);
     await this.loadEffects();
     for (;;) {
       await this.poll();
@@ -170,7 +177,11 @@ class App {
       /** @type {Status} */
       const status = await request("status");
       this.status = status;
-      if (this.failures > 0) this.picture.connect();
+      know(status);
+      if (this.failures > 0) {
+        this.watcher.hurry();
+        this.publisher.hurry();
+      }
       this.failures = 0;
       if (this.effects.kinds.length === 0) await this.loadEffects();
       byId("token-form").hidden = true;
@@ -183,7 +194,7 @@ class App {
       this.failures += 1;
       const refusal = error instanceof Refusal ? error : null;
       byId("token-form").hidden = !refusal || ![401, 403, 429].includes(refusal.status);
-      const text = refusal?.status === 401 ? "A token is needed" : refusal?.message;
+      const text = refusal?.status === 401 ? "A token is needed" : refusal ?? error instanceof RungError ? String(/** @type {Error} */ (error).message) : null;
       setConnection("lost", text ?? "No connection to the server");
     }
   }
@@ -198,10 +209,59 @@ class App {
   choose(id) {
     this.chosen = id;
     this.chooser.value = id;
-    const path = id === NEWEST ? "stream.mjpg" : `${streamPath(id)}/stream.mjpg`;
-    /** @type {HTMLAnchorElement} */ (byId("direct")).href = url(path).href;
-    this.picture.show(url(path).href);
     if (this.status) this.render(this.status);
+  }
+
+  /** Has the stage show what is chosen, by the session that publishes it if it can. */
+  showPicture() {
+    const id = this.chosen === NEWEST ? (this.publisher.session ? ownStream() : this.status?.newest ?? null) : this.chosen;
+    const session = id === ownStream() ? this.publisher.session : null;
+    if (session) {
+      this.watcher.show(null);
+      if ((session.down?.shown ?? 0) > 0) this.stage.show(this.publisher.canvas);
+      else this.stage.veil("waiting", "Waiting for the first picture to come back");
+      return;
+    }
+    const known = this.status?.streams.some((s) => s.id === id && s.state !== "ended");
+    this.watcher.show(known ? id : null);
+    if (id === null) this.stage.veil("waiting", "Nothing is live yet. Start the camera, or publish from elsewhere.");
+  }
+
+  /** @param {"up" | "down"} direction @param {import("./ladder.js").State} state */
+  onWay(direction, state) {
+    this.ways[direction] = state;
+    const broken = state.phase === "waiting" || state.phase === "refused";
+    if (direction === "down" && broken) this.stage.veil("lost", "The picture is interrupted; trying again");
+    if (direction === "up" && state.phase === "running") {
+      this.choose(ownStream());
+      void this.poll();
+    }
+    this.renderWays();
+  }
+
+  renderWays() {
+    const { up, down } = this.ways;
+    const { running } = this.publisher;
+    const session = this.chosen === ownStream() || this.chosen === NEWEST ? this.publisher.session : null;
+    const sender = senderOf(this.publisher);
+    const path = sender && "path" in sender ? sender.path : "";
+    byId("way-up").hidden = !running;
+    byId("up").textContent = up && running ? inWords([describe(up, WAYS), sender?.codec, path, this.traffic.up.perMinute(sender)]) : "–";
+    const view = session ? session.down : viewOf(this.watcher);
+    const ladder = session ? up : this.watcher.stream === null ? null : down;
+    byId("down").textContent = ladder ? inWords([describe(ladder, NAMES), view?.codec, this.traffic.down.perMinute(view)]) : "–";
+    const clock = (session ?? (this.watcher.view && "clock" in this.watcher.view ? this.watcher.view : null))?.clock;
+    byId("way-clock").hidden = clock?.error == null;
+    if (clock?.error != null) byId("clock").textContent = `${clock.offset >= 0 ? "+" : "−"}${Math.abs(clock.offset).toFixed(1)} ms, ± ${clock.error.toFixed(1)} ms`;
+    const [runsUp, runsDown] = [running && up?.phase === "running" ? up.rung : "", ladder?.phase === "running" ? ladder.rung : ""];
+    Object.assign(document.body.dataset, { up: runsUp, down: runsDown });
+    renderReasons(byId("reasons"), [
+      { title: "Up", state: running ? up : null, names: WAYS },
+      { title: "Down", state: session || this.watcher.stream === null ? null : down, names: NAMES },
+    ], wishes().transport);
+    byId("sending").hidden = !running;
+    const trouble = up && running && up.phase !== "running";
+    byId("sending").textContent = trouble ? `Connecting: ${describe(up, WAYS)}` : this.traffic.sending(sender);
   }
 
   /** @param {Status} status */
@@ -210,7 +270,7 @@ class App {
     this.renderChooser(open);
     const stream = this.stream;
     const ended = this.chosen !== NEWEST && !open.some((s) => s.id === this.chosen);
-    if (ended && this.chosen !== ownStream()) this.choose(NEWEST);
+    if (ended && this.chosen !== ownStream() && this.chosen !== wishes().stream) this.choose(NEWEST);
     const [state, text] = this.describe(stream);
     setConnection(state, text);
     byId("scope").hidden = open.length < 2;
@@ -219,7 +279,15 @@ class App {
     this.effects.follow(effect.effect, effect.params);
     this.renderPublish(status);
     this.renderStatistics(stream);
-    if (stream) this.picture.watch(stream.processed);
+    const path = stream ? `${streamPath(stream.id)}/stream.mjpg` : "stream.mjpg";
+    /** @type {HTMLAnchorElement} */ (byId("direct")).href = url(path).href;
+    this.share.render(pageWithoutToken(), stream?.id ?? "", isGuarded());
+    const view = this.publisher.session ?? this.watcher.view;
+    if (stream && view && "watch" in view) view.watch(stream.processed);
+    this.watcher.onStatus();
+    this.showPicture();
+    this.stage.fit();
+    this.renderWays();
   }
 
   /** How programs publish. @param {Status} status */
@@ -234,19 +302,10 @@ class App {
     const place = /** @type {HTMLInputElement} */ (byId("whip"));
     if (place.value === address) return;
     place.value = address;
-    const guarded = page.pathname !== new URL(".", document.baseURI).pathname;
+    const guarded = isGuarded();
     byId("whip-token").hidden = !guarded;
     const token = guarded ? " -authorization TOKEN" : "";
     byId("whip-ffmpeg").textContent = `ffmpeg -re -i clip.mp4 -an -c:v libx264 -profile:v baseline -bf 0 -g 30 -pix_fmt yuv420p${token} -f whip ${address}`;
-  }
-
-  async copyWhip() {
-    const place = /** @type {HTMLInputElement} */ (byId("whip"));
-    place.select();
-    // Pages that do not come over HTTPS have no clipboard; the selection is then enough to copy by hand.
-    await navigator.clipboard?.writeText(place.value).catch(() => {});
-    byId("whip-copy").textContent = navigator.clipboard ? "Copied" : "Selected";
-    setTimeout(() => (byId("whip-copy").textContent = "Copy"), 1500);
   }
 
   /**
@@ -263,7 +322,8 @@ class App {
 
   /** @param {Stream[]} open */
   renderChooser(open) {
-    const wanted = [NEWEST, ...open.map((s) => s.id)];
+    const ids = open.map((s) => s.id);
+    const wanted = [NEWEST, ...ids, ...(this.chosen === NEWEST || ids.includes(this.chosen) ? [] : [this.chosen])];
     byId("chooser").hidden = open.length < 2 && this.chosen === NEWEST;
     const present = [...this.chooser.options].map((option) => option.value);
     if (wanted.join("\n") === present.join("\n")) return;
@@ -286,27 +346,20 @@ class App {
     figure("p99", stream?.latency_ms.p99, "ms");
     byId("size").textContent = stream && stream.width > 0 ? `${stream.width}×${stream.height}` : "–";
     figure("viewers", stream?.viewers, "");
-    this.renderStages(stream?.stages ?? []);
     const drops = Object.entries(stream?.dropped ?? {});
-    const items = drops.map(([reason, count]) => element("li", {}, element("b", {}, count.toLocaleString("en")), ` ${DROPS[reason] ?? readable(reason)}`));
+    const view = this.publisher.session?.down ?? viewOf(this.watcher);
+    const ages = view && "ages" in view && view.shown > 0 ? view.ages : null;
+    const age = (/** @type {number | null | undefined} */ value) => (value == null ? null : Math.round(value));
+    figure("age50", age(ages?.p50), "ms");
+    figure("age99", age(ages?.p99), "ms");
+    if (view && "oldest" in view) byId("age99").title = `The oldest picture that was shown here: ${Math.ceil(view.oldest)} ms`;
+    const up = senderOf(this.publisher);
+    const own = stream?.id === ownStream() && up ? up.encodeTimes : null;
+    const show = view && "showTimes" in view ? view.showTimes : null;
+    this.ledger.render(parts(stream?.stages ?? [], { age: ages, encode: own, show }));
+    const here = Object.entries({ ...(own && up?.dropped), ...(view && "dropped" in view ? view.dropped : {}) }).filter(([, count]) => count > 0);
+    const items = [...drops, ...here].map(([reason, count]) => element("li", {}, element("b", {}, count.toLocaleString("en")), ` ${DROPS[reason] ?? readable(reason)}`));
     byId("drops").replaceChildren(...(items.length > 0 ? items : [element("li", { className: "muted" }, "none")]));
-  }
-
-  /** @param {({ stage: string } & Quantiles)[]} stages */
-  renderStages(stages) {
-    const longest = Math.max(0.001, ...stages.map((s) => s.p50 ?? 0));
-    /** @type {(ms: number | null) => string} */
-    const ms = (value) => (value === null ? "–" : `${value < 10 ? value.toFixed(2) : value.toFixed(1)} ms`);
-    const rows = stages.map((stage) => {
-      const fill = element("i", {});
-      fill.style.width = `${(100 * (stage.p50 ?? 0)) / longest}%`;
-      const bar = element("div", { className: "bar" }, fill);
-      const name = element("th", { scope: "row" }, STAGES[stage.stage] ?? readable(stage.stage));
-      const share = element("td", { className: "share" }, bar);
-      return element("tr", {}, name, share, element("td", {}, ms(stage.p50)), element("td", { className: "value muted" }, ms(stage.p99)));
-    });
-    const none = element("tr", {}, element("td", { className: "none muted" }, "no frames yet"));
-    byId("stages").replaceChildren(...(rows.length > 0 ? rows : [none]));
   }
 
   /**
@@ -328,82 +381,59 @@ class App {
     }
   }
 
-  /** @param {"waiting" | "live" | "lost"} state */
-  onPicture(state) {
-    byId("figure").dataset.state = state;
-    byId("veil").textContent = state === "lost" ? "The picture is interrupted; trying again" : "Waiting for a picture";
-  }
-
-  async toggleCamera() {
-    if (this.camera.running) {
-      this.camera.stop();
-      return;
-    }
-    const obstacle = cameraObstacle();
-    if (obstacle) {
-      say(obstacle);
-      return;
-    }
-    const button = /** @type {HTMLButtonElement} */ (byId("camera"));
-    button.disabled = true;
+  /** @param {import("./source.js").Source} source */
+  publish(source) {
     say("");
-    try {
-      const socket = url(`ws/upload?stream=${ownStream()}`);
-      socket.protocol = socket.protocol === "https:" ? "wss:" : "ws:";
-      byId("sending").hidden = false;
-      await this.camera.start(ownStream(), socket.href);
-      if (!this.camera.running) return;
-      button.textContent = "Stop camera";
-      button.setAttribute("aria-pressed", "true");
-      await this.showOwnStream();
-    } catch (error) {
-      this.camera.stop();
-      say(error instanceof SendError ? `Publishing is refused: ${error.message}` : explainCameraError(error));
-    } finally {
-      button.disabled = false;
-    }
+    if (this.publisher.running) this.publisher.replace(source);
+    else this.publisher.start(source, ownStream());
   }
 
-  /** Shows this browser's stream as soon as the server has its first picture. */
-  async showOwnStream() {
-    const own = ownStream();
-    for (let attempt = 0; attempt < 40 && this.camera.running; attempt += 1) {
-      const streams = await request("streams").catch(() => []);
-      if (streams.some((/** @type {Stream} */ s) => s.id === own && s.state !== "ended")) {
-        await this.poll();
-        this.choose(own);
-        return;
-      }
-      await new Promise((done) => setTimeout(done, 100));
+  /** @param {string} why */
+  onPublisherStop(why) {
+    this.source.stopped();
+    if (why) say(why);
+    this.ways.up = null;
+    // What the server said last is no longer true: it need not be asked for a stream that has ended.
+    const own = this.status?.streams.find((s) => s.id === ownStream());
+    if (own && this.status) {
+      own.state = "ended";
+      const other = this.status.streams.find((s) => s.state === "live");
+      if (this.status.newest === own.id) this.status.newest = other?.id ?? null;
+      if (this.chosen === own.id) this.choose(other?.id ?? NEWEST);
     }
+    this.renderWays();
   }
 
-  onCameraStop() {
-    const button = byId("camera");
-    button.textContent = "Start camera";
-    button.setAttribute("aria-pressed", "false");
-    byId("sending").hidden = true;
-    if (this.chosen !== ownStream()) return;
-    // The newest stream is this one until the server has waited for its next picture long enough.
-    const other = this.status?.streams.find((s) => s.state === "live" && s.id !== ownStream());
-    this.choose(other?.id ?? NEWEST);
+  renderRecording() {
+    const button = byId("record");
+    button.textContent = this.stage.recording ? "Stop and save" : "Record";
+    button.setAttribute("aria-pressed", String(this.stage.recording));
   }
+}
 
-  async saveSnapshot() {
-    const id = this.stream?.id;
-    const path = this.chosen === NEWEST || !id ? "snapshot.jpg" : `${streamPath(id)}/snapshot.jpg`;
-    try {
-      const response = await fetch(url(path), { signal: AbortSignal.timeout(REQUEST_DEADLINE) });
-      if (!response.ok) throw new Error((await response.json()).detail);
-      const object = URL.createObjectURL(await response.blob());
-      const time = new Date().toISOString().replace(/[:.]/g, "-").slice(0, 19);
-      element("a", { href: object, download: `ooblex-${id ?? "picture"}-${time}.jpg` }).click();
-      setTimeout(() => URL.revokeObjectURL(object), 10_000);
-      say("");
-    } catch (error) {
-      say(`There is no picture to save: ${error instanceof Error ? error.message : error}`);
-    }
-  }
+/** What sends and counts it. @param {Publisher} publisher */
+function senderOf({ way }) {
+  if (!way) return null;
+  return "up" in way ? way.up : way;
+}
+
+/** @param {(string | undefined)[]} words */
+const inWords = (words) => words.map((word) => (word && CODECS[word]) ?? word).filter(Boolean).join(", ");
+
+/** What shows the picture and counts it. @param {Watcher} watcher */
+function viewOf({ view }) {
+  if (!view) return null;
+  return "down" in view ? view.down : view;
+}
+
+/** Copies the address that a button is for. @param {HTMLElement} button */
+async function copy(button) {
+  const place = /** @type {HTMLInputElement} */ (byId(button.dataset.copy ?? ""));
+  place.select();
+  // Pages that do not come over HTTPS have no clipboard; the selection is then enough to copy by hand.
+  await navigator.clipboard?.writeText(place.value).catch(() => {});
+  button.textContent = navigator.clipboard ? "Copied" : "Selected";
+  setTimeout(() => (button.textContent = "Copy"), 1500);
 }
 
 void new App().start();

@@ -1,100 +1,155 @@
 // @ts-check
-// Publishing the camera: by WebRTC, or else as single pictures over a WebSocket.
+// Publishing a source by the best way that works.
 
-import { PictureSender, SendError, openCamera } from "./camera.js";
+import { decoders } from "./down.js";
+import { HttpUp } from "./http.js";
+import { Ladder, RungError } from "./ladder.js";
+import { LiveSession, passes } from "./live.js";
+import { encoders } from "./up.js";
+import { toSocket } from "./watch.js";
 import { WebRtcSender } from "./webrtc.js";
 
-/**
- * @typedef {object} Callbacks
- * @property {(message: string) => void} onProblem for people; empty when it has passed
- * @property {(text: string) => void} onState how it is sent, about once a second
- * @property {() => void} onStop
- */
+/** @typedef {import("./wire.js").Codec} Codec */
+/** @typedef {import("./source.js").Source} Source */
 
-/** Publishes the camera as one stream, by the best way that works. */
+/** Where the tokens are kept by which a stream keeps its name. */
+const RESUME = "ooblex-resume";
+
+/** What the rungs are called. */
+export const WAYS = /** @type {Record<string, string>} */ ({
+  webrtc: "WebRTC",
+  ws: "WebSocket video",
+  "ws-jpeg": "WebSocket pictures",
+  http: "Upload by HTTP",
+});
+
+/** Publishes one source as one stream. */
 export class Publisher {
   /**
-   * @param {(path: string, body?: unknown) => Promise<any>} request
-   * @param {(path: string) => void} end of a session
-   * @param {Callbacks} to
+   * @param {import("./watch.js").Server} server
+   * @param {(path: string) => void} end of a WebRTC session
+   * @param {string} forced the one rung to use; empty for the best
+   * @param {Codec | ""} codec the one video codec to use
+   * @param {{ onChange: (state: import("./ladder.js").State) => void, onStop: (why: string) => void }} to
    */
-  constructor(request, end, to) {
-    this.request = request;
+  constructor(server, end, forced, codec, to) {
+    this.server = server;
     this.end = end;
+    // The upload is the same for both ways of watching by HTTP.
+    this.forced = forced === "snapshot" ? "http" : forced;
+    this.codec = codec;
     this.to = to;
-    /** @type {MediaStream | null} */
-    this.media = null;
-    /** @type {PictureSender | WebRtcSender | null} */
-    this.sender = null;
-    /** Why the better way is not used; empty if it is. */
-    this.reason = "";
+    /** @type {Source | null} */
+    this.source = null;
+    /** @type {Ladder | null} */
+    this.ladder = null;
+    /** @type {WebRtcSender | LiveSession | HttpUp | null} what runs */
+    this.way = null;
+    /** The processed picture, where it comes back on the session that publishes. */
+    this.canvas = document.createElement("canvas");
+    this.stream = "";
     window.addEventListener("pagehide", () => this.running && this.stop());
   }
 
   get running() {
-    return this.media !== null;
+    return this.source !== null;
+  }
+
+  /** The session that also brings the processed picture back, if one does. */
+  get session() {
+    return this.way instanceof LiveSession && this.way.down ? this.way : null;
   }
 
   /**
-   * Asks for the camera and begins to send.
+   * @param {Source} source is stopped with this
    * @param {string} stream
-   * @param {string} socket URL of the WebSocket
    */
-  async start(stream, socket) {
-    const media = await openCamera();
-    this.media = media;
-    this.reason = "";
-    for (const track of media.getVideoTracks()) {
-      track.addEventListener("ended", () => {
-        if (this.media !== media) return;
-        this.to.onProblem("The camera was disconnected.");
-        this.stop();
-      });
-    }
-    this.to.onState("Connecting");
-    const callbacks = {
-      onState: (/** @type {string} */ text) => this.to.onState(text),
-      onEnd: (/** @type {SendError} */ error) => void this.fallBack(media, socket, error),
+  start(source, stream) {
+    this.source = source;
+    this.stream = stream;
+    source.onEnd = (why) => this.source === source && this.stop(why);
+    const rungs = this.rungs().filter(({ name }) => !this.forced || name === this.forced);
+    this.ladder = new Ladder(rungs, (state) => {
+      if (state.phase !== "running") this.way = null;
+      this.to.onChange(state);
+      if (state.phase === "refused") this.stop(this.ladder ? [...this.ladder.reasons.values()].find((why) => why.stop)?.message : "");
+    }, { upgrades: "probed" });
+    this.ladder.start();
+  }
+
+  /** Another source for the same stream. @param {Source} source */
+  replace(source) {
+    const { stream } = this;
+    this.quit();
+    this.start(source, stream);
+  }
+
+  /** Tries again at once, from the best way down. */
+  hurry() {
+    this.ladder?.hurry();
+  }
+
+  /** @returns {import("./ladder.js").Rung[]} */
+  rungs() {
+    const { server, stream } = this;
+    const media = /** @type {Source} */ (this.source).media;
+    const [track] = media.getVideoTracks();
+    const webrtc = async (/** @type {AbortSignal} */ signal) => {
+      const absent = await server.absent("/webrtc/offer");
+      if (absent) throw new RungError(absent);
+      const sender = new WebRtcSender(media, stream, server.request, this.end);
+      await sender.start(signal);
+      this.way = sender;
+      return { ended: sender.ended, stop: () => sender.stop() };
     };
-    const sender = new WebRtcSender(media, stream, this.request, this.end, callbacks);
-    this.sender = sender;
-    try {
-      await sender.start();
-    } catch (error) {
-      if (this.media !== media) return;
-      const known = error instanceof SendError ? error : new SendError(error instanceof Error ? error.message : String(error));
-      if (known.final) throw known;
-      await this.fallBack(media, socket, known);
-    }
+    const live = async (/** @type {Codec[]} */ up, /** @type {Codec[]} */ down, /** @type {AbortSignal} */ signal) => {
+      const absent = await server.absent("/ws/live");
+      if (absent) throw new RungError(absent);
+      const url = server.url("ws/live");
+      url.searchParams.set("stream", stream);
+      const resume = sessionStorage.getItem(`${RESUME}-${stream}`) ?? undefined;
+      const session = new LiveSession({ url: toSocket(url), publish: { track, codecs: up }, view: { canvas: this.canvas, codecs: down }, resume });
+      await session.open(signal);
+      sessionStorage.setItem(`${RESUME}-${stream}`, session.welcome.resume);
+      this.way = session;
+      return { ended: session.ended, stop: () => session.close() };
+    };
+    const video = async (/** @type {AbortSignal} */ signal) => {
+      const [up, down] = await Promise.all([encoders(), decoders()]);
+      const fits = (/** @type {Codec} */ codec) => !this.codec || codec === this.codec;
+      const wanted = up.codecs.filter(fits);
+      if (wanted.length === 0) throw new RungError(up.absent || `this browser does not encode ${this.codec}`, { final: true });
+      return live(wanted, [...down.codecs.filter(fits), "jpeg"], signal);
+    };
+    const upload = async (/** @type {AbortSignal} */ signal) => {
+      const url = server.url("upload");
+      url.searchParams.set("stream", stream);
+      const sender = new HttpUp(track, url);
+      await sender.open(signal);
+      this.way = sender;
+      return { ended: sender.ended, stop: () => sender.stop() };
+    };
+    const probe = (/** @type {AbortSignal} */ signal) => passes(toSocket(server.url("ws/live")), signal);
+    return [
+      { name: "webrtc", open: webrtc },
+      { name: "ws", open: video, probe },
+      { name: "ws-jpeg", open: (signal) => live(["jpeg"], ["jpeg"], signal), probe },
+      { name: "http", open: upload },
+    ];
   }
 
-  /**
-   * @param {MediaStream} media
-   * @param {string} socket
-   * @param {SendError} error why WebRTC is of no use
-   */
-  async fallBack(media, socket, error) {
-    if (this.media !== media) return;
-    this.reason = error.message;
-    const sender = new PictureSender(media, socket, {
-      onProblem: (message) => this.to.onProblem(message),
-      onState: (text) => this.to.onState(`${text}; WebRTC: ${this.reason}`),
-      onEnd: (ended) => {
-        if (this.sender !== sender) return;
-        this.to.onProblem(ended.message);
-        this.stop();
-      },
-    });
-    this.sender = sender;
-    await sender.start();
+  quit() {
+    this.ladder?.stop();
+    this.ladder = null;
+    this.way = null;
+    this.source?.stop();
+    this.source = null;
   }
 
-  stop() {
-    const media = this.media;
-    this.media = null;
-    this.sender?.stop();
-    this.sender = null;
-    media?.getTracks().forEach((track) => track.stop());
-    this.to.onStop();
+  /** @param {string} [why] */
+  stop(why = "") {
+    if (!this.running) return;
+    this.quit();
+    this.to.onStop(why);
   }
 }

@@ -1,14 +1,20 @@
 // @ts-check
 // The camera by WebRTC: one offer, one answer, then the browser and the server find their way.
 
-import { SendError } from "./camera.js";
+import { RungError } from "./ladder.js";
+import { now } from "./frames.js";
+import { Quantiles } from "./pace.js";
 
 /** An offer leaves with the candidates that were found until then; the server finds the rest by itself. */
-const GATHER = 1000;
-/** A connection that takes longer than this will not come. */
-const CONNECT = 8000;
+const GATHER = 500;
+/** An answer that takes longer than this is not waited for. */
+const ANSWER = 2000;
+/** A connection that takes longer than this, once there is an answer, will not come. */
+const CONNECT = 2000;
 /** A connection that is interrupted for longer than this is given up. */
-const INTERRUPTED = 6000;
+const INTERRUPTED = 1500;
+/** The server reports several times a second what it got. Without a report for this long nothing passes. */
+const SILENT = 2000;
 /** Bits a second that 720p needs to look good. */
 const BITRATE = 2_500_000;
 /** Kilobits a second to begin with. Chromium begins with 300, which is a blurred picture for a quarter of a minute. */
@@ -57,48 +63,61 @@ export class WebRtcSender {
    * @param {string} stream
    * @param {(path: string, body?: unknown) => Promise<any>} request throws an error with the status of a refusal
    * @param {(path: string) => void} end of a session; also works while the page is being left
-   * @param {{ onState: (text: string) => void, onEnd: (error: SendError) => void }} to `onEnd` after it has connected
    */
-  constructor(media, stream, request, end, to) {
+  constructor(media, stream, request, end) {
     this.media = media;
     this.stream = stream;
     this.request = request;
     this.end = end;
-    this.to = to;
     this.session = "";
     /** @type {RTCPeerConnection | null} */
     this.peer = null;
     this.timer = 0;
     this.patience = 0;
-    this.frames = 0;
     this.at = 0;
+    this.heard = { packets: -1, at: 0 };
+    this.sent = 0;
+    this.bytes = 0;
+    this.codec = "";
+    this.path = "";
+    this.size = { width: 0, height: 0 };
+    this.dropped = {};
+    this.tripTimes = new Quantiles();
+    this.encodeTimes = new Quantiles();
+    /** @type {Promise<RungError>} */
+    this.ended = new Promise((done) => (this.fail = (/** @type {RungError} */ error) => (this.stop(), done(error))));
   }
 
-  /** Resolves once connected; throws a `SendError` if that is not to be. */
-  async start() {
-    if (!("RTCPeerConnection" in window)) throw new SendError("this browser has no WebRTC");
+  /** Resolves once connected; throws a `RungError` if that is not to be. @param {AbortSignal} signal */
+  async start(signal) {
+    if (!("RTCPeerConnection" in window)) throw new RungError("this browser has no WebRTC", { final: true });
     const servers = await this.request("ice-servers").catch(() => ({ iceServers: [] }));
+    if (signal.aborted) throw new RungError("stopped");
     const peer = new RTCPeerConnection({ iceServers: servers.iceServers });
     this.peer = peer;
+    signal.addEventListener("abort", () => this.stop(), { once: true });
     try {
       await this.negotiate(peer);
-      const connected = await within((done) => {
+      await within((done) => {
         const look = () => {
           if (peer.connectionState !== "connecting" && peer.connectionState !== "new") done();
         };
         peer.addEventListener("connectionstatechange", look);
         look();
       }, CONNECT);
-      if (this.peer !== peer) return;
-      if (peer.connectionState !== "connected") {
-        throw new SendError(connected ? "no path to the server works" : `no path to the server was found in ${CONNECT / 1000} s`);
-      }
+      if (peer.connectionState !== "connected") throw new RungError(this.whyNot(peer));
     } catch (error) {
       this.stop();
       throw error;
     }
     peer.addEventListener("connectionstatechange", () => this.onConnection(peer));
-    this.timer = window.setInterval(() => void this.report(peer), 1000);
+    this.timer = window.setInterval(() => void this.report(peer), 500);
+  }
+
+  /** @param {RTCPeerConnection} peer */
+  whyNot(peer) {
+    if (peer.connectionState === "failed") return "no path to the server works: neither direct nor by a relay";
+    return `no reply from any candidate within ${CONNECT / 1000} s: UDP does not pass, and there is no relay that helps`;
   }
 
   /** @param {RTCPeerConnection} peer */
@@ -119,13 +138,19 @@ export class WebRtcSender {
     }, GATHER);
     if (this.peer !== peer) return;
     const offer = { type: "offer", sdp: peer.localDescription?.sdp, stream: this.stream };
-    const answer = await this.request("webrtc/offer", offer).catch((error) => {
-      const refused = error?.status === 401 || error?.status === 403;
-      throw new SendError(error instanceof Error ? error.message : String(error), refused);
+    let late = false;
+    const asked = this.request("webrtc/offer", offer).then((answer) => {
+      this.session = answer.pc_id ?? "";
+      if (late || this.peer !== peer) this.leave();
+      return answer;
     });
-    this.session = answer.pc_id ?? "";
+    const tooLate = new Promise((_, no) => setTimeout(() => ((late = true), no(new RungError(`the server did not answer the offer within ${ANSWER / 1000} s`))), ANSWER));
+    const answer = await Promise.race([asked, tooLate]).catch((error) => {
+      const stop = error?.status === 401 || error?.status === 403;
+      throw error instanceof RungError ? error : new RungError(error instanceof Error ? error.message : String(error), { stop });
+    });
+    asked.catch(() => {});
     if (this.peer === peer) await peer.setRemoteDescription({ type: "answer", sdp: withGoodBeginning(answer.sdp) });
-    else this.leave();
   }
 
   /** Has the server end the session now, and not when it misses something. */
@@ -148,16 +173,9 @@ export class WebRtcSender {
   onConnection(peer) {
     if (peer !== this.peer) return;
     clearTimeout(this.patience);
-    const lost = () => {
-      this.stop();
-      this.to.onEnd(new SendError("the connection was lost"));
-    };
-    if (peer.connectionState === "disconnected") {
-      this.to.onState("WebRTC, interrupted");
-      this.patience = window.setTimeout(lost, INTERRUPTED);
-    } else if (peer.connectionState === "failed" || peer.connectionState === "closed") {
-      lost();
-    }
+    const lost = () => this.fail?.(new RungError("the WebRTC connection was lost"));
+    if (peer.connectionState === "disconnected") this.patience = window.setTimeout(lost, INTERRUPTED);
+    if (peer.connectionState === "failed" || peer.connectionState === "closed") lost();
   }
 
   /** @param {RTCPeerConnection} peer */
@@ -170,18 +188,20 @@ export class WebRtcSender {
     const video = all.find((s) => s.type === "outbound-rtp" && s.kind === "video");
     const transport = all.find((s) => s.type === "transport" && s.selectedCandidatePairId);
     const pair = of(transport?.selectedCandidatePairId) ?? all.find((s) => s.type === "candidate-pair" && s.nominated && s.state === "succeeded");
-    const now = performance.now();
+    const packets = pair?.packetsReceived ?? 0;
+    if (packets !== this.heard.packets) this.heard = { packets, at: now() };
+    else if (now() - this.heard.at > SILENT) this.fail?.(new RungError(`the server was silent for ${SILENT / 1000} s`));
     const frames = video?.framesEncoded ?? 0;
-    const rate = this.at > 0 ? Math.round((1000 * (frames - this.frames)) / (now - this.at)) : 0;
-    [this.frames, this.at] = [frames, now];
-    const codec = (of(video?.codecId)?.mimeType ?? "").replace(/^video\//i, "");
-    const size = video?.frameWidth ? `${video.frameWidth}×${video.frameHeight}` : "";
+    [this.sent, this.at] = [frames, now()];
+    this.bytes = video?.bytesSent ?? 0;
+    if (frames > 0) this.encodeTimes.add((1000 * (video?.totalEncodeTime ?? 0)) / frames);
+    this.codec = (of(video?.codecId)?.mimeType ?? "").replace(/^video\//i, "");
+    this.size = { width: video?.frameWidth ?? 0, height: video?.frameHeight ?? 0 };
     const [local, remote] = [of(pair?.localCandidateId), of(pair?.remoteCandidateId)];
     const relayed = [local, remote].find((c) => c?.candidateType === "relay");
     const kind = KINDS[(relayed ?? local)?.candidateType] ?? "";
     const protocol = (local?.relayProtocol ?? local?.protocol ?? "").toUpperCase();
-    const trip = pair?.currentRoundTripTime === undefined ? "" : `${Math.round(1000 * pair.currentRoundTripTime)} ms`;
-    const way = [kind, protocol && `over ${protocol}`].filter(Boolean).join(" ");
-    this.to.onState(["WebRTC", codec, size, `${rate}/s`, way, trip].filter(Boolean).join(", "));
+    if (pair?.currentRoundTripTime !== undefined) this.tripTimes.add(1000 * pair.currentRoundTripTime);
+    this.path = [kind, protocol && `over ${protocol}`].filter(Boolean).join(" ");
   }
 }

@@ -24,6 +24,7 @@ pub mod sdp;
 pub mod server;
 pub mod spies;
 pub mod tools;
+pub mod tunnel;
 pub mod ws;
 
 use std::time::{Duration, Instant};

@@ -17,6 +17,7 @@ mod privacy;
 mod publishers;
 mod readers;
 mod refusals;
+mod rungs;
 mod sessions;
 mod snapshots;
 mod sockets;
@@ -25,6 +26,7 @@ mod state;
 mod streams;
 mod uploads;
 mod watching;
+mod whep;
 mod whip;
 
 use ooblex_tests::jpeg;

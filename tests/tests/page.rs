@@ -14,7 +14,7 @@ const PICTURE: &str = "#picture";
 
 /// Clicks an element as soon as it is there.
 #[track_caller]
-fn click(browser: &Browser, selector: &str) {
+pub(crate) fn click(browser: &Browser, selector: &str) {
     let script = format!(
         "const found = document.querySelector({}); if (!found || found.disabled) return false; found.click(); return true",
         json!(selector)
@@ -23,14 +23,14 @@ fn click(browser: &Browser, selector: &str) {
 }
 
 #[track_caller]
-fn text(browser: &Browser, selector: &str) -> String {
+pub(crate) fn text(browser: &Browser, selector: &str) -> String {
     let script = format!("return document.querySelector({})?.textContent ?? ''", json!(selector));
     browser.run(&script).as_str().unwrap_or_default().to_owned()
 }
 
 /// No part of the page lies beside the screen.
 #[track_caller]
-fn assert_no_sideways_scroll(browser: &Browser) {
+pub(crate) fn assert_no_sideways_scroll(browser: &Browser) {
     let widths =
         browser.run("return [document.documentElement.scrollWidth, document.body.scrollWidth, innerWidth]");
     let number = |at: usize| widths[at].as_u64().unwrap();
@@ -230,7 +230,9 @@ fn the_page_finds_back_to_a_server_that_was_restarted() {
     let port = server.addr.port().to_string();
     let browser = Browser::start(programs, None);
     browser.open(&server.url("/"));
-    let size = format!("return document.querySelector('{PICTURE}').naturalWidth");
+    let size = format!(
+        "const shown = document.querySelector('{PICTURE}'); return shown.naturalWidth || shown.width"
+    );
     wait_for("the demo", || (browser.run(&size) == 640).then_some(()));
     browser.screenshot("demo_desktop");
     drop(server);

@@ -16,8 +16,10 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const EXPOSED: HeaderValue = HeaderValue::from_static(
     "X-Ooblex-Stream, X-Ooblex-Sequence, Retry-After, Location, Link, ETag, Accept-Patch, Accept-Post, WWW-Authenticate",
 );
-/// Headers that a page may send.
-const SENT: HeaderValue = HeaderValue::from_static("Content-Type, Authorization, If-Match, X-Transform-Type");
+/// Headers that a page may send. The last one asks a tunnel not to put a page of its own before the answer.
+const SENT: HeaderValue = HeaderValue::from_static(
+    "Content-Type, Authorization, If-Match, X-Transform-Type, Ngrok-Skip-Browser-Warning",
+);
 
 /// The rules of one server.
 #[derive(Clone, Debug)]

@@ -206,7 +206,7 @@ impl Dispatcher {
         let access = self.app.access();
         let address = request.extensions().get::<Peer>().map(|ConnectInfo(peer)| peer.ip());
         // What anybody may have does not depend on tokens, so nothing can be learnt there by guessing.
-        let plain = right == Right::Public && !matches!(ROUTES[index].path, "/" | "/health");
+        let plain = right == Right::Public && !matches!(ROUTES[index].path, "/" | "/view" | "/health");
         let nothing = Credentials::default();
         let looked_at = if plain { &nothing } else { credentials };
         let identity = match access.identify(looked_at, address, self.app.now()) {
@@ -227,7 +227,7 @@ impl Dispatcher {
         if let Some(caller) = identity.caller {
             request.extensions_mut().insert(caller);
         }
-        let opened = ROUTES[index].path == "/" && identity.recognized;
+        let opened = matches!(ROUTES[index].path, "/" | "/view") && identity.recognized;
         let mut response = self.run(index, request).await;
         if let Some(token) = credentials.of_path().filter(|_| opened) {
             answer.set_cookie(Some(token), response.headers_mut());

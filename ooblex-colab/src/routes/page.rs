@@ -1,12 +1,18 @@
-//! The page: plain files, compiled in.
+//! The pages: plain files, compiled in.
 
+use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, header};
+use ooblex_http::Problem;
 
 /// Everything comes from this server. `frame-ancestors` lets a notebook show the page in its output.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; \
      media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'self' https://colab.research.google.com https://*.googleusercontent.com https://*.colab.dev";
+
+/// The plain client asks the server that it is told of, which may be another one.
+const CLIENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' http: https:; \
+     media-src 'self' blob:; connect-src 'self' http: https:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
 
 fn file(kind: &'static str, content: &'static str) -> Response {
     let mut headers = HeaderMap::new();
@@ -18,54 +24,98 @@ fn file(kind: &'static str, content: &'static str) -> Response {
     (headers, content).into_response()
 }
 
-const SCRIPT: &str = "text/javascript; charset=utf-8";
-
 /// `GET /`.
 pub(super) async fn index() -> Response {
-    file("text/html; charset=utf-8", include_str!("../../page/index.html"))
+    file(HTML, include_str!("../../page/index.html"))
 }
 
-/// `GET /page/app.css`.
-pub(super) async fn style() -> Response {
-    file("text/css; charset=utf-8", include_str!("../../page/app.css"))
+/// `GET /view`: the page for viewers.
+pub(super) async fn view() -> Response {
+    file(HTML, include_str!("../../page/view.html"))
 }
 
-/// `GET /page/app.js`.
-pub(super) async fn script() -> Response {
-    file(SCRIPT, include_str!("../../page/app.js"))
+/// `GET /client.html`: the plain client, which also works from another origin.
+pub(super) async fn client() -> Response {
+    let mut response = file(HTML, include_str!("../../page/client.html"));
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CLIENT_POLICY));
+    response
 }
 
-/// `GET /page/camera.js`.
-pub(super) async fn camera() -> Response {
-    file(SCRIPT, include_str!("../../page/camera.js"))
+/// `GET /page/{file}`.
+pub(super) async fn part(Path(name): Path<String>) -> Response {
+    match FILES.iter().find(|(known, _)| *known == name) {
+        Some((name, content)) => file(kind_of(name), content),
+        None => Problem::new(404, "unknown_file", format!("the page has no file {name:?}")).into_response(),
+    }
 }
 
-/// `GET /page/effects.js`.
-pub(super) async fn effects() -> Response {
-    file(SCRIPT, include_str!("../../page/effects.js"))
+const HTML: &str = "text/html; charset=utf-8";
+
+fn kind_of(name: &str) -> &'static str {
+    match name.rsplit_once('.') {
+        Some((_, "css")) => "text/css; charset=utf-8",
+        Some((_, "svg")) => "image/svg+xml",
+        _ => "text/javascript; charset=utf-8",
+    }
 }
 
-/// `GET /page/models.js`.
-pub(super) async fn models() -> Response {
-    file(SCRIPT, include_str!("../../page/models.js"))
+macro_rules! files {
+    ($($name:literal),* $(,)?) => { &[$(($name, include_str!(concat!("../../page/", $name)))),*] };
 }
 
-/// `GET /page/picture.js`.
-pub(super) async fn picture() -> Response {
-    file(SCRIPT, include_str!("../../page/picture.js"))
-}
+/// What the pages are made of.
+const FILES: &[(&str, &str)] = files![
+    "app.css",
+    "app.js",
+    "client.js",
+    "down.js",
+    "effects.js",
+    "frames.js",
+    "http.js",
+    "icon.svg",
+    "ladder.js",
+    "ledger.js",
+    "live.js",
+    "mjpeg.js",
+    "models.js",
+    "pace.js",
+    "publish.js",
+    "qr.js",
+    "server.js",
+    "share.js",
+    "source.js",
+    "source_panel.js",
+    "stage.js",
+    "traffic.js",
+    "up.js",
+    "view.js",
+    "watch.js",
+    "ways.js",
+    "webrtc.js",
+    "whep.js",
+    "wire.js",
+];
 
-/// `GET /page/publish.js`.
-pub(super) async fn publish() -> Response {
-    file(SCRIPT, include_str!("../../page/publish.js"))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// `GET /page/webrtc.js`.
-pub(super) async fn webrtc() -> Response {
-    file(SCRIPT, include_str!("../../page/webrtc.js"))
-}
+    /// The names behind a piece of text, up to the next quotation mark.
+    fn named<'a>(content: &'a str, before: &str) -> Vec<&'a str> {
+        content.split(before).skip(1).filter_map(|rest| rest.split('"').next()).collect()
+    }
 
-/// `GET /page/icon.svg`.
-pub(super) async fn icon() -> Response {
-    file("image/svg+xml", include_str!("../../page/icon.svg"))
+    #[test]
+    fn whatever_the_pages_load_is_served_and_whatever_is_served_is_loaded() {
+        let pages = [
+            include_str!("../../page/index.html"),
+            include_str!("../../page/view.html"),
+            include_str!("../../page/client.html"),
+        ];
+        let of_pages = pages.iter().flat_map(|page| named(page, "=\"page/"));
+        let of_files = FILES.iter().flat_map(|(_, content)| named(content, "from \"./"));
+        let loaded: std::collections::BTreeSet<&str> = of_pages.chain(of_files).collect();
+        let served: std::collections::BTreeSet<&str> = FILES.iter().map(|(name, _)| *name).collect();
+        assert_eq!(loaded, served);
+    }
 }

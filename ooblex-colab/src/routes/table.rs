@@ -15,7 +15,7 @@ pub(super) enum By {
     Ingest,
     /// The router of `ooblex-mjpeg`.
     Mjpeg,
-    /// The router of `ooblex-ingest` for WebRTC publishers.
+    /// The router of `ooblex-ingest` for WebRTC.
     WebRtc,
     /// The router of `ooblex-live` for video over WebSockets.
     Live,
@@ -48,6 +48,8 @@ pub(super) struct Route {
 const STREAM: (&str, &str, &str) = ("stream", "string", "name of the stream, `default` if absent");
 const LIVE_STREAM: (&str, &str, &str) =
     ("stream", "string", "name of the stream; if absent a new one to publish, the newest to view");
+const NEWEST: (&str, &str, &str) =
+    ("stream", "string", "name of the stream, the one that began last if absent");
 const FPS: (&str, &str, &str) = ("fps", "integer", "most pictures a second");
 const ADVANCE_HEADERS: (&str, &str, &str) =
     ("advance_headers", "integer", "1: the next part's headers leave with a picture; 0: they do not");
@@ -101,6 +103,11 @@ impl Route {
         Self { method, ..Self::get(path, Right::Publish, summary, "", By::WebRtc) }
     }
 
+    /// A route of WebRTC viewers.
+    const fn whep(method: &'static str, path: &'static str, summary: &'static str) -> Self {
+        Self { method, ..Self::get(path, Right::View, summary, "", By::WebRtc) }
+    }
+
     const fn gives(self, good: u16, gives: &'static str) -> Self {
         Self { good, gives, ..self }
     }
@@ -122,68 +129,25 @@ impl Route {
 pub(super) const ROUTES: &[Route] = &[
     Route::get("/", Right::Public, "the page", "text/html; charset=utf-8", By::Own(|| get(page::index))),
     Route::get(
-        "/page/app.css",
+        "/view",
         Right::Public,
-        "style of the page",
-        "text/css; charset=utf-8",
-        By::Own(|| get(page::style)),
-    ),
+        "the page for viewers, without controls",
+        "text/html; charset=utf-8",
+        By::Own(|| get(page::view)),
+    )
+    .query(&[
+        ("stream", "string", "name of the stream, the newest if absent"),
+        ("transport", "string", "the one way to use: webrtc, ws, ws-jpeg, http or snapshot"),
+    ]),
     Route::get(
-        "/page/app.js",
+        "/client.html",
         Right::Public,
-        "script of the page",
-        "text/javascript; charset=utf-8",
-        By::Own(|| get(page::script)),
+        "a plain client: a camera by WebRTC, MJPEG back",
+        "text/html; charset=utf-8",
+        By::Own(|| get(page::client)),
     ),
-    Route::get(
-        "/page/camera.js",
-        Right::Public,
-        "script of the page: camera",
-        "text/javascript; charset=utf-8",
-        By::Own(|| get(page::camera)),
-    ),
-    Route::get(
-        "/page/effects.js",
-        Right::Public,
-        "script of the page: effects",
-        "text/javascript; charset=utf-8",
-        By::Own(|| get(page::effects)),
-    ),
-    Route::get(
-        "/page/models.js",
-        Right::Public,
-        "script of the page: models",
-        "text/javascript; charset=utf-8",
-        By::Own(|| get(page::models)),
-    ),
-    Route::get(
-        "/page/picture.js",
-        Right::Public,
-        "script of the page: picture",
-        "text/javascript; charset=utf-8",
-        By::Own(|| get(page::picture)),
-    ),
-    Route::get(
-        "/page/publish.js",
-        Right::Public,
-        "script of the page: publishing",
-        "text/javascript; charset=utf-8",
-        By::Own(|| get(page::publish)),
-    ),
-    Route::get(
-        "/page/webrtc.js",
-        Right::Public,
-        "script of the page: WebRTC",
-        "text/javascript; charset=utf-8",
-        By::Own(|| get(page::webrtc)),
-    ),
-    Route::get(
-        "/page/icon.svg",
-        Right::Public,
-        "icon of the page",
-        "image/svg+xml",
-        By::Own(|| get(page::icon)),
-    ),
+    Route::get("/page/{file}", Right::Public, "what the pages are made of", "*/*", By::Own(|| get(page::part)))
+        .errors(&[404]),
     Route::post(
         "/upload",
         Right::Publish,
@@ -263,6 +227,24 @@ pub(super) const ROUTES: &[Route] = &[
     .gives(204, "")
     .errors(&[400, 404, 412, 413, 415, 422, 428]),
     Route::webrtc("DELETE", "/whip/sessions/{session}", "end a session").errors(&[404]),
+    Route::whep("POST", "/whep", "watch the stream that began last, by WHEP")
+        .query(&[NEWEST])
+        .takes(&[SDP])
+        .gives(201, SDP)
+        .errors(OFFER_ERRORS),
+    Route::whep("POST", "/whep/{stream}", "watch one stream by WHEP")
+        .takes(&[SDP])
+        .gives(201, SDP)
+        .errors(OFFER_ERRORS),
+    Route::whep(
+        "PATCH",
+        "/whep/sessions/{session}",
+        "add candidates (204), or restart ICE (200, with a fragment)",
+    )
+    .takes(&[FRAGMENT])
+    .gives(204, "")
+    .errors(&[400, 404, 412, 413, 415, 422, 428]),
+    Route::whep("DELETE", "/whep/sessions/{session}", "end a viewer's session").errors(&[404]),
     Route::webrtc("POST", "/webrtc/offer", "publish by WebRTC: an offer and its answer as JSON")
         .query(&[STREAM, EFFECT])
         .takes(&[JSON])

@@ -1,0 +1,84 @@
+// @ts-check
+// What the page asks the server.
+
+import { fetchPlain } from "./http.js";
+
+const DEADLINE = 5000;
+
+/** @param {string} path relative to the page, so that it works behind proxies and path prefixes */
+export const url = (path) => new URL(path, document.baseURI);
+
+/** The address of the page without the token that may stand in front of its path. */
+export function pageWithoutToken() {
+  const page = new URL(".", document.baseURI);
+  page.pathname = page.pathname.replace(/\/t\/[^/]+\/$/, "/");
+  return page;
+}
+
+/** Whether this page was opened with a token. */
+export const isGuarded = () => pageWithoutToken().pathname !== new URL(".", document.baseURI).pathname;
+
+/** The server refused. */
+export class Refusal extends Error {
+  /** @param {number} status @param {string} detail */
+  constructor(status, detail) {
+    super(detail);
+    this.status = status;
+  }
+}
+
+/**
+ * Fetches JSON; a problem document becomes an error with its sentence.
+ * @param {string} path
+ * @param {unknown} [body]
+ */
+export async function request(path, body) {
+  const init = body === undefined ? {} : { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+  const response = await fetchPlain(url(path), { ...init, signal: AbortSignal.timeout(DEADLINE) });
+  const answer = await response.json().catch(() => null);
+  if (!response.ok) throw new Refusal(response.status, answer?.detail ?? `the server answered ${response.status}`);
+  return answer;
+}
+
+/** Ends something; also works while the page is being left. @param {string} path */
+export const end = (path) => void fetch(url(path), { method: "DELETE", keepalive: true }).catch(() => {});
+
+/** @typedef {{ name: string, path: string, state: string, reason: string | null }} Transport */
+
+/** @type {Promise<Transport[]> | null} */
+let transports = null;
+
+/** @type {{ id: string, fps_out: number, processed: number }[]} */
+let streams = [];
+
+/** What the server said last. @param {{ transports: Transport[], streams: typeof streams }} status */
+export function know(status) {
+  transports = Promise.resolve(status.transports);
+  streams = status.streams;
+}
+
+/** Whether a stream has pictures, but no new ones. @param {string} id */
+export const isStill = (id) => streams.some((stream) => stream.id === id && stream.processed > 0 && stream.fps_out === 0);
+
+/** Why the server does not serve a path; empty if it does. @param {string} path */
+export async function absent(path) {
+  transports ??= request("status").then((/** @type {{ transports: Transport[] }} */ status) => status.transports);
+  const list = await transports.catch((error) => {
+    transports = null;
+    throw error;
+  });
+  const found = list.find((transport) => transport.path === path);
+  if (!found) return `this server has no ${path}`;
+  return found.state === "running" ? "" : found.reason ?? `${path} does not run`;
+}
+
+/** What the address of the page asks for: `?transport=`, `?codec=` and `?stream=`. */
+export function wishes() {
+  const query = new URLSearchParams(location.search);
+  const known = (/** @type {string} */ name, /** @type {string[]} */ values) => values.find((value) => value === query.get(name)) ?? "";
+  return {
+    transport: known("transport", ["webrtc", "ws", "ws-jpeg", "http", "snapshot"]),
+    codec: /** @type {import("./wire.js").Codec | ""} */ (known("codec", ["h264", "vp8"])),
+    stream: query.get("stream") ?? "",
+  };
+}

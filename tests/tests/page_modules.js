@@ -1,0 +1,314 @@
+// Checks of the page's modules that need no page. The body of an asynchronous function: `base` is where the modules are;
+// returns what is wrong, one sentence each.
+const load = (name) => import(`${base}${name}.js`);
+const [wire, pace, ladders, qr, ledger] = await Promise.all(["wire", "pace", "ladder", "qr", "ledger"].map(load));
+const wrong = [];
+const same = (what, got, wanted) => {
+  const [a, b] = [JSON.stringify(got), JSON.stringify(wanted)];
+  if (a !== b) wrong.push(`${what}: ${a}, not ${b}`);
+};
+const holds = (what, condition) => condition || wrong.push(what);
+const fails = (what, act, text) => {
+  try {
+    act();
+    wrong.push(`${what} passes`);
+  } catch (error) {
+    holds(`${what}: ${error.message}`, error instanceof RangeError && error.message.includes(text));
+  }
+};
+
+// The header, byte by byte as docs/LIVE_PROTOCOL.md has it.
+{
+  const bytes = wire.message({ codec: "vp8", key: true, sequence: 0x1_0203_0405, captured: 1790000000000123 }, 2);
+  bytes.set([7, 8], wire.HEADER);
+  same("message", [...bytes], [1, 2, 1, 0, 0, 0, 0, 1, 2, 3, 4, 5, 0, 6, 0x5b, 0xfe, 0xda, 0x25, 0xe0, 0x7b, 7, 8]);
+  const { data, ...head } = wire.parse(bytes.buffer);
+  same("head", head, { codec: "vp8", key: true, sequence: 0x1_0203_0405, captured: 1790000000000123 });
+  same("data", [...data], [7, 8]);
+  const changed = (at, value) => {
+    const other = bytes.slice();
+    other[at] = value;
+    return other.buffer;
+  };
+  fails("another version", () => wire.parse(changed(0, 2)), "version 2");
+  fails("kind 0", () => wire.parse(changed(1, 0)), "kind 0");
+  fails("kind 4", () => wire.parse(changed(1, 4)), "kind 4");
+  fails("an unknown flag", () => wire.parse(changed(2, 2)), "flags 2");
+  fails("a header without data", () => wire.parse(bytes.buffer.slice(0, 20)), "20 bytes");
+  fails("half a header", () => wire.parse(bytes.buffer.slice(0, 9)), "9 bytes");
+}
+
+// The clock: the exchange with the shortest way counts, and says how wrong it may be.
+{
+  const clock = new pace.Clock();
+  same("no exchange yet", [clock.offset, clock.error, clock.roundTrip], [0, null, null]);
+  clock.add(1000, 1100, 6090);
+  clock.add(2000, 2010, 7005);
+  clock.add(3000, 3400, 8390);
+  same("offset and error", [clock.offset, clock.error, clock.roundTrip], [5000, 5, 400]);
+  clock.add(10, 5, 0);
+  same("time that goes back is ignored", clock.error, 5);
+  for (let i = 0; i < 30; i += 1) clock.add(0, 50, 125);
+  same("old exchanges are forgotten", [clock.offset, clock.error], [100, 25]);
+}
+
+// The rate: up in steps, down by a factor, within its bounds.
+{
+  const rate = new pace.Rate({ least: 150, most: 2000, start: 1000 });
+  let now = 0;
+  for (let i = 0; i < 100; i += 1) rate.acknowledged((now += 33), 40);
+  holds(`climbs slowly: ${rate.kbps}`, rate.kbps > 1200 && rate.kbps < 1600);
+  const before = rate.kbps;
+  rate.acknowledged((now += 33), 400);
+  rate.acknowledged((now += 33), 400);
+  same("one reaction to one full link", rate.kbps, Math.round(before * 0.7));
+  const low = rate.kbps;
+  for (let i = 0; i < 9; i += 1) rate.held((now += 800), 100);
+  same("a long way is not a full link", rate.kbps, low);
+  for (let i = 0; i < 40; i += 1) rate.held((now += 800), 500);
+  same("the least", rate.kbps, 150);
+  for (let i = 0; i < 60; i += 1) rate.acknowledged((now += 1500), 40);
+  same("the most", rate.kbps, 2000);
+  for (let i = 0; i < 60; i += 1) rate.acknowledged((now += 1500), 300);
+  holds(`a longer route becomes the measure: ${rate.kbps}`, rate.kbps > 400);
+}
+
+// Sizes follow the rate without going to and fro.
+{
+  same("heights", [2500, 700, 300, 100].map((kbps) => pace.heightFor(kbps, 720)), [720, 480, 360, 240]);
+  same("a little more is not enough", pace.heightFor(850, 480), 480);
+  same("enough", pace.heightFor(1100, 480), 720);
+  same("landscape", pace.sizeWithin(1920, 1080, 720), { width: 1280, height: 720 });
+  same("upright", pace.sizeWithin(1080, 1920, 720), { width: 720, height: 1280 });
+  same("small and odd", pace.sizeWithin(161, 121, 720), { width: 162, height: 122 });
+}
+
+// Pictures a second.
+{
+  const count = (limit, distance) => {
+    const even = new pace.Pace(limit);
+    let taken = 0;
+    for (let at = 0; at < 10_000; at += distance) {
+      if (!even.isDue(at)) continue;
+      even.take(at);
+      taken += 1;
+    }
+    return taken / 10;
+  };
+  for (const [limit, distance, least, most] of [[15, 50, 14, 15.5], [15, 1000 / 30, 14.5, 15.5], [30, 1000 / 30, 29, 30.5], [30, 1000 / 60, 29, 31], [15, 100, 10, 10]]) {
+    const got = count(limit, distance);
+    holds(`${got}/s of at most ${limit} from one every ${distance} ms`, got >= least && got <= most);
+  }
+  const pauses = [0, 1, 2, 3, 10].map((attempt) => pace.pauseBefore(attempt, 1));
+  same("pauses", pauses, [500, 1000, 2000, 4000, 8000]);
+  same("pauses vary", pace.pauseBefore(1, 0), 500);
+  const ages = new pace.Quantiles(100);
+  same("no ages", [ages.p50, ages.p99], [null, null]);
+  for (let i = 1000; i > 0; i -= 1) ages.add(i);
+  same("ages of the newest", [ages.p50, ages.p99], [51, 100]);
+}
+
+// Silence: a way that brings nothing while the server goes on; a source that stands still is none.
+{
+  const silence = new pace.Silence();
+  const seen = [[0, 5, 100], [1000, 9, 130], [2000, 9, 160], [3000, 9, 190], [4100, 9, 220]];
+  same("silence", seen.map((point) => silence.lasts(...point)), [false, false, false, false, true]);
+  const still = new pace.Silence();
+  same("standing still", [0, 2000, 4000, 9000].map((at) => still.lasts(at, 5, 100)), [false, false, false, false]);
+  same("another stream", still.lasts(12_000, 5, 3), false);
+}
+
+// The ladder, in a world whose time is counted here.
+{
+  const world = { at: 0, sleeps: [], waits: [], now: () => world.at, random: () => 1, sleep: (ms, signal) => new Promise((done) => {
+    const sleep = { ms, done };
+    world.sleeps.push(sleep);
+    world.waits.push(ms);
+    signal.addEventListener("abort", () => {
+      world.sleeps = world.sleeps.filter((other) => other !== sleep);
+      done();
+    }, { once: true });
+  }) };
+  const settle = async () => { for (let i = 0; i < 20; i += 1) await null; };
+  const log = [];
+  const works = { a: false, b: false, c: false };
+  const ends = {};
+  const rung = (name) => ({ name, open: async () => {
+    log.push(name);
+    if (works[name] !== true) throw works[name] || new ladders.RungError(`${name} is shut`);
+    return { ended: new Promise((done) => (ends[name] = (text, kind) => done(new ladders.RungError(text, kind)))), stop: () => log.push(`-${name}`) };
+  } });
+  const probes = { a: false, b: false };
+  const probed = (name) => ({ ...rung(name), ...(name in probes && { probe: async () => {
+    log.push(`${name}?`);
+    if (!probes[name]) throw new ladders.RungError(`${name} does not pass`);
+  } }) });
+  const began = (options = { upgrades: "probed" }) => {
+    log.length = 0;
+    world.sleeps.length = world.waits.length = 0;
+    const states = [];
+    const ladder = new ladders.Ladder(["a", "b", "c"].map(probed), (state) => states.push(state), { world, ...options });
+    ladder.start();
+    return { ladder, states };
+  };
+
+  works.b = true;
+  let { ladder, states } = began();
+  await settle();
+  same("the first that works", log, ["a", "b"]);
+  same("its state", states.at(-1), { phase: "running", rung: "b", reasons: [["a", "a is shut"]], wait: 0 });
+
+  // One that proved itself is tried again first; one that ends at once is not.
+  world.at += 60_000;
+  ends.b("cut");
+  await settle();
+  same("again", log, ["a", "b", "-b", "b"]);
+  works.b = false;
+  works.c = true;
+  world.at += 10;
+  ends.b("cut again");
+  await settle();
+  same("one down", log.slice(4), ["-b", "c"]);
+  same("reasons", states.at(-1).reasons, [["a", "a is shut"], ["b", "cut again"]]);
+
+  // Nothing works: a pause that doubles, then from the top.
+  works.c = false;
+  world.at += 60_000;
+  ends.c("gone");
+  await settle();
+  same("waiting", [states.at(-1).phase, world.sleeps.map(({ ms }) => ms)], ["waiting", [500]]);
+  world.sleeps.at(-1).done();
+  await settle();
+  same("longer", world.sleeps.map(({ ms }) => ms), [500, 1000]);
+  works.a = true;
+  ladder.hurry();
+  await settle();
+  same("the best one at last", [states.at(-1).phase, states.at(-1).rung, states.at(-1).reasons], ["running", "a", []]);
+  ladder.stop();
+  await settle();
+  same("stopped", log.at(-1), "-a");
+
+  // What can never work is not tried again; a refusal ends all.
+  works.a = new ladders.RungError("too old a browser", { final: true });
+  ({ ladder, states } = began());
+  await settle();
+  world.sleeps.at(-1).done();
+  await settle();
+  same("not again", log, ["a", "b", "c", "b", "c"]);
+  works.b = new ladders.RungError("no token", { stop: true });
+  world.sleeps.at(-1).done();
+  await settle();
+  same("refused", [states.at(-1).phase, log.at(-1)], ["refused", "b"]);
+
+  // A better one takes over once it works, and only then.
+  Object.assign(works, { a: false, b: false, c: true });
+  ({ ladder, states } = began({ upgrades: "beside" }));
+  await settle();
+  world.sleeps.at(-1).done();
+  await settle();
+  same("tried beside it", log, ["a", "b", "c", "a", "b"]);
+  works.b = true;
+  world.sleeps.at(-1).done();
+  await settle();
+  same("taken over", log.slice(5), ["a", "b", "-c"]);
+  same("running", [states.at(-1).rung, states.at(-1).reasons], ["b", [["a", "a is shut"]]]);
+  same("ever more rarely", world.waits, [30_000, 60_000, 120_000]);
+  ladder.stop();
+
+  // Where two must not run at a time, a probe decides before the lower one is given up.
+  Object.assign(works, { a: false, b: false, c: true });
+  ({ ladder, states } = began());
+  await settle();
+  world.sleeps.at(-1).done();
+  await settle();
+  same("probed, not opened", log, ["a", "b", "c", "a?", "b?"]);
+  [works.b, probes.b] = [true, true];
+  world.sleeps.at(-1).done();
+  await settle();
+  same("changed over", log.slice(5), ["a?", "b?", "-c", "b"]);
+  same("runs", states.at(-1).rung, "b");
+  ladder.stop();
+}
+
+// QR codes: the Reed-Solomon example of the standard's readers, and a symbol that another encoder made.
+{
+  const data = [32, 91, 11, 120, 209, 114, 220, 77, 67, 64, 236, 17, 236, 17, 236, 17];
+  same("correction", qr.correction(data, 10), [196, 35, 39, 119, 235, 215, 231, 226, 93, 23]);
+  const golden = [
+    { text: "http://a.b/vie", mask: 3, rows: [
+      "111111101000101111111",
+      "100000101111101000001",
+      "101110100110101011101",
+      "101110101101001011101",
+      "101110100111001011101",
+      "100000100000001000001",
+      "111111101010101111111",
+      "000000001110000000000",
+      "101101110011001001011",
+      "001110001110000111111",
+      "001011110010011101011",
+      "011001000101010101010",
+      "101100100110001011001",
+      "000000001011110010000",
+      "111111101101011010000",
+      "100000101010010011101",
+      "101110100000000110110",
+      "101110101011110000010",
+      "101110101011101100100",
+      "100000100100101011001",
+      "111111101011111001100",
+    ] },
+    { text: "https://rapid-otter-lake.trycloudflare.com/view?stream=camera-x7k2&a=1234567zzzzzzzz", mask: 5, rows: [
+      "1111111001000101110000100110001111111",
+      "1000001011101011010011101010101000001",
+      "1011101010101000001111010001101011101",
+      "1011101010011010010011001101001011101",
+      "1011101000100010011111111010101011101",
+      "1000001000010010011000000010101000001",
+      "1111111010101010101010101010101111111",
+      "0000000011111101101010100011100000000",
+      "1000001010101110010010001110011001110",
+      "0110110011110010110110011001000110010",
+      "0001101100000111000001101011101010011",
+      "1000000100101011001110011000000001001",
+      "0111001010110110100110011001101001001",
+      "1111010000000101111111110001100101000",
+      "0011101100000101111011100101111111011",
+      "0000000100101101001000011010011101100",
+      "1101011010100100110010010110011110111",
+      "0100010100011101100100111001100101010",
+      "1101001001110001111100110101011110101",
+      "0001010101010011000010011011011101001",
+      "1100111100111110010010111111011010100",
+      "0000000110010001010100010001110010110",
+      "0011011100001011111011000001001111011",
+      "0100110100010001001110101010111111010",
+      "0010111001010111000000111011101000000",
+      "1111100111100111100101110001100101000",
+      "1001001100111101011001000101101110111",
+      "1010010001101101101000010010001010101",
+      "1011001010110000010000101100111110111",
+      "0000000010001001111110010100100010000",
+      "1111111001011101101110111100101010011",
+      "1000001000011101101010000011100010011",
+      "1011101001100100110110010111111110110",
+      "1011101001001101000110011101111001011",
+      "1011101001001111000010001011100000111",
+      "1000001001001011000100101011110011001",
+      "1111111011100100101110001001101100001",
+    ] },
+  ];
+  for (const { text, mask, rows } of golden) same(`the code of ${text}`, qr.encode(text, mask).map((row) => row.join("")), rows);
+  for (const [length, size] of [[14, 21], [15, 25], [84, 37], [122, 45], [213, 57]]) same(`${length} bytes`, qr.encode("x".repeat(length)).length, size);
+  fails("too much", () => qr.encode("x".repeat(214)), "214");
+  same("path", qr.toPath([[1, 0], [0, 1]]), { size: 10, path: "M4 4h1v1h-1zM5 5h1v1h-1z" });
+}
+
+// The ledger: what nobody measured is the network, and the parts add up to the age.
+{
+  const q = (p50) => ({ p50, p99: p50 });
+  const list = ledger.parts([{ stage: "decode", ...q(4) }, { stage: "sepia", ...q(6) }], { age: q(40), encode: q(5), show: q(3) });
+  same("parts", list.map(({ name, p50 }) => [name, p50]), [["Encode here", 5], ["Decode", 4], ["Sepia", 6], ["Network and waiting", 22], ["Decode and show here", 3]]);
+  same("without a view", ledger.parts([], { age: null, encode: null, show: null }), []);
+}
+return wrong;
