@@ -320,9 +320,9 @@ impl Session {
                 }
                 Ok(())
             }
-            // 1001: the page is left.
+            // Without a code, as pages close by default, or 1001: the page is left.
             Some(Ok(Message::Close(frame))) => {
-                Err(End::Gone { ended: frame.is_some_and(|frame| matches!(frame.code, 1000 | 1001)) })
+                Err(End::Gone { ended: frame.is_none_or(|frame| matches!(frame.code, 1000 | 1001)) })
             }
             Some(Err(error)) => Err(failed(&error)),
             None => Err(End::Gone { ended: false }),

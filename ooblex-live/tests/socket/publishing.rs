@@ -216,10 +216,10 @@ async fn a_publisher_whose_connection_broke_gets_its_stream_back_and_viewers_do_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_ends_with_its_publisher_and_after_a_while_without_it() {
-    let mut config = SocketConfig::default();
-    config.grace = Duration::from_millis(50);
-    let server = Server::with(config).await;
     for clean in [true, false] {
+        let mut config = SocketConfig::default();
+        config.grace = if clean { Duration::from_secs(600) } else { Duration::from_millis(50) };
+        let server = Server::with(config).await;
         let (mut client, _) =
             Client::hello(server.address, "/ws/live?stream=cam", publishes(Codec::Vp8)).await;
         let view = json!({"type": "hello", "view": {"codecs": ["vp8"]}});
