@@ -120,8 +120,8 @@ struct Item<'a>(&'a Annotation);
 
 impl Serialize for Item<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Annotation { kind, label, score, bounds, points, model, generation, .. } = self.0;
-        let mut item = serializer.serialize_struct("Item", 7)?;
+        let Annotation { kind, label, score, bounds, points, point_scores, model, generation, .. } = self.0;
+        let mut item = serializer.serialize_struct("Item", 8)?;
         item.serialize_field("kind", kind_name(*kind))?;
         item.serialize_field("label", label.as_ref())?;
         item.serialize_field("score", &Share(*score))?;
@@ -130,6 +130,10 @@ impl Serialize for Item<'_> {
             None => item.skip_field("box")?,
         }
         item.serialize_field("points", &Points(points))?;
+        match point_scores.is_empty() {
+            true => item.skip_field("point_scores")?,
+            false => item.serialize_field("point_scores", &Shares(point_scores))?,
+        }
         item.serialize_field("model", model.as_ref())?;
         item.serialize_field("generation", generation)?;
         item.end()
@@ -220,10 +224,13 @@ mod tests {
             .with_points(vec![[0.5, 0.25]]);
         face.generation = 12;
         let label = Annotation::new(AnnotationKind::Label, "day", 1.0, "m");
+        let pose = Annotation::new(AnnotationKind::Points, "person", 0.5, "m")
+            .with_points(vec![[0.5, 0.5], [0.0, 1.0]])
+            .with_point_scores(vec![0.5, 0.0]);
         hub.sink(&cam);
         let mut sink = hub.sink(&cam);
         let newest = hub.newest(&cam).expect("a stream");
-        sink.try_consume(frame(&cam, 17, vec![face, label]));
+        sink.try_consume(frame(&cam, 17, vec![face, label, pose]));
         let found = newest.borrow().clone().expect("found");
         assert_eq!(
             serde_json::to_value(&*found).expect("serializes"),
@@ -231,6 +238,8 @@ mod tests {
                 {"kind": "box", "label": "face", "score": 0.97, "box": [0.1, 0.2, 0.33333, null],
                  "points": [[0.5, 0.25]], "model": "blazeface_short_128", "generation": 12},
                 {"kind": "label", "label": "day", "score": 1.0, "points": [], "model": "m", "generation": 0},
+                {"kind": "points", "label": "person", "score": 0.5, "points": [[0.5, 0.5], [0.0, 1.0]],
+                 "point_scores": [0.5, 0.0], "model": "m", "generation": 0},
             ]})
         );
     }

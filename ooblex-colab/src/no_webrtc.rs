@@ -1,7 +1,8 @@
-//! A build without WebRTC publishers.
+//! A build without WebRTC.
 
 use axum::Router;
 use ooblex_core::hub::Hub;
+use ooblex_live::LiveHub;
 use serde_json::{Value, json};
 
 use crate::config::Config;
@@ -12,7 +13,7 @@ use crate::effect::EffectControl;
 pub(crate) struct Publishers;
 
 impl Publishers {
-    pub(crate) fn new(_: &Config, _: &Hub, _: &EffectControl) -> Self {
+    pub(crate) fn new(_: &Config, _: &Hub, _: &EffectControl, _: &LiveHub) -> Self {
         Self
     }
 
@@ -29,6 +30,10 @@ impl Publishers {
     }
 
     pub(crate) fn status(&self) -> Value {
+        json!({})
+    }
+
+    pub(crate) fn viewers_status(&self) -> Value {
         json!({})
     }
 

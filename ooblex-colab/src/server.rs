@@ -146,7 +146,7 @@ impl Server {
             ConnectionLimits::new(config.max_viewers + SPARE_CONNECTIONS, config.max_connections_per_address);
         let ingest = ooblex_ingest::http::router(hub.clone(), pictures);
         let watching = ooblex_mjpeg::router(hub.clone(), mjpeg.clone());
-        let publishers = Publishers::new(&config, &hub, &effects);
+        let publishers = Publishers::new(&config, &hub, &effects, &graph.live);
         let app = AppState::new(config, hub.clone(), graph, models.clone(), publishers, limits.clone());
         let router = routes::router(app.clone(), ingest, watching);
         let stop = watch::Sender::new(false);

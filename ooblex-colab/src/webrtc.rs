@@ -1,5 +1,6 @@
-//! WebRTC publishers: the endpoint as the settings want it, and what is told about it.
+//! WebRTC publishers and viewers: the endpoint as the settings want it, and what is told about it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -7,10 +8,11 @@ use ooblex_core::hub::Hub;
 use ooblex_ingest::ice::provider::{ProviderReport, ProviderSpec};
 use ooblex_ingest::ice::{IceServer, IceServers, ServerReport, Trust};
 use ooblex_ingest::webrtc::{
-    CandidatePath, FailedPath, NetworkConfig, PrivateAddresses, SessionInfo, SessionState, WebRtc,
-    WebRtcConfig,
+    CandidatePath, FailedPath, NetworkConfig, PrivateAddresses, SessionInfo, SessionState, ViewerInfo,
+    WebRtc, WebRtcConfig,
 };
 use ooblex_ingest::whip::{self, WhipConfig};
+use ooblex_live::{LiveHub, Whep};
 use serde_json::{Value, json};
 
 use crate::config::Config;
@@ -20,7 +22,7 @@ use crate::publisher::PublisherControl;
 /// How long sessions have to say goodbye when the server stops.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// WebRTC publishers, if they are wanted. Cheap to clone.
+/// WebRTC publishers and viewers, if they are wanted. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Publishers(Option<Endpoint>);
 
@@ -31,22 +33,24 @@ struct Endpoint {
 }
 
 impl Publishers {
-    /// An endpoint that feeds `hub`; none if the settings say so.
+    /// An endpoint that feeds `hub` and shows what `live` encodes; none if the settings say so.
     ///
     /// # Panics
     /// Outside of a Tokio runtime.
-    pub(crate) fn new(config: &Config, hub: &Hub, effects: &EffectControl) -> Self {
+    pub(crate) fn new(config: &Config, hub: &Hub, effects: &EffectControl, live: &LiveHub) -> Self {
         if !config.webrtc {
             return Self(None);
         }
-        let control = std::sync::Arc::new(PublisherControl { hub: hub.clone(), effects: effects.clone() });
+        let control = Arc::new(PublisherControl { hub: hub.clone(), effects: effects.clone() });
         let ice = IceServers::start(providers(config), Trust::system());
-        let webrtc = WebRtc::new(hub.clone(), endpoint_config(config), ice).with_control(control.clone());
+        let webrtc = WebRtc::new(hub.clone(), endpoint_config(config), ice)
+            .with_control(control.clone())
+            .with_broadcast(Arc::new(Whep::new(hub.clone(), live.clone())));
         let router = whip::router(webrtc.clone(), control, WhipConfig::default());
         Self(Some(Endpoint { webrtc, router }))
     }
 
-    /// The routes of publishers.
+    /// The routes of publishers and viewers.
     pub(crate) fn router(&self) -> Option<Router> {
         self.0.as_ref().map(|endpoint| endpoint.router.clone())
     }
@@ -72,6 +76,16 @@ impl Publishers {
         let sessions: Vec<Value> = self.sessions().iter().map(describe).collect();
         let ice = self.0.as_ref().map(|endpoint| endpoint.webrtc.ice_servers().report()).unwrap_or_default();
         json!({"sessions": sessions, "ice": ice.iter().map(describe_provider).collect::<Vec<_>>()})
+    }
+
+    /// Every viewer's session.
+    pub(crate) fn viewers(&self) -> Vec<ViewerInfo> {
+        self.0.as_ref().map(|endpoint| endpoint.webrtc.viewers()).unwrap_or_default()
+    }
+
+    /// What `/status` says of viewers beside whether they can come.
+    pub(crate) fn viewers_status(&self) -> Value {
+        json!({"sessions": self.viewers().iter().map(describe_viewer).collect::<Vec<_>>()})
     }
 
     /// The servers that a page may know: those without credentials, or with ones that end soon.
@@ -105,6 +119,7 @@ fn endpoint_config(config: &Config) -> WebRtcConfig {
     let mut endpoint = WebRtcConfig::default();
     endpoint.network = network;
     endpoint.max_sessions = config.max_webrtc_sessions;
+    endpoint.max_viewers = config.max_webrtc_viewers;
     endpoint.max_half_open = config.max_webrtc_half_open;
     endpoint.max_half_open_per_address = config.max_webrtc_half_open_per_address;
     endpoint
@@ -177,6 +192,31 @@ fn describe(info: &SessionInfo) -> Value {
         "frames_skipped": counters.frames_skipped,
         "decode_errors": counters.decode_errors,
         "keyframe_requests": counters.keyframe_requests,
+    })
+}
+
+/// One viewer's session.
+fn describe_viewer(info: &ViewerInfo) -> Value {
+    let (counters, (max_height, kbps)) = (&info.counters, info.quality);
+    json!({
+        "stream": info.stream.as_ref().map(ToString::to_string),
+        "state": info.state.as_str(),
+        "codec": info.codec.to_string(),
+        "max_height": max_height,
+        "kbps": kbps,
+        "estimate_kbps": info.estimate_kbps,
+        "loss": info.loss,
+        "age_s": tenths(info.age),
+        "path": info.path.as_ref().map(describe_path),
+        "failed": info.failed.iter().map(describe_failed).collect::<Vec<_>>(),
+        "servers": info.servers.iter().map(describe_server).collect::<Vec<_>>(),
+        "held_back": info.held_back.total(),
+        "bytes": counters.bytes,
+        "packets": counters.packets,
+        "packets_asked_again": counters.packets_asked_again,
+        "pictures": counters.pictures,
+        "key_frames": counters.key_frames,
+        "keyframe_requests": counters.key_requests,
     })
 }
 
@@ -253,14 +293,20 @@ mod tests {
             external_ip: vec!["198.51.100.1".parse().expect("an address")],
             private_candidates: false,
             max_webrtc_sessions: 5,
+            max_webrtc_viewers: 6,
             max_webrtc_half_open: 4,
             max_webrtc_half_open_per_address: 3,
             ..Config::default()
         };
         let endpoint = endpoint_config(&config);
         assert_eq!(
-            (endpoint.max_sessions, endpoint.max_half_open, endpoint.max_half_open_per_address),
-            (5, 4, 3)
+            (
+                endpoint.max_sessions,
+                endpoint.max_viewers,
+                endpoint.max_half_open,
+                endpoint.max_half_open_per_address
+            ),
+            (5, 6, 4, 3)
         );
         assert_eq!(endpoint.network.udp_ports, Some(50_000..=50_010));
         assert_eq!(

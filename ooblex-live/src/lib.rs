@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `h264` (default) | H.264 by OpenH264 |
 //! | `vpx` (default) | VP8 by the system's libvpx |
+//! | `whep` (default) | WebRTC viewers |
 //! | `turbojpeg` (default) | JPEG by libjpeg-turbo instead of a slower encoder |
 
 mod codec;
@@ -15,8 +16,12 @@ pub mod encode;
 mod output;
 pub mod protocol;
 pub mod socket;
+#[cfg(feature = "whep")]
+mod whep;
 
 pub use self::codec::{Codec, UnknownCodec};
 pub use self::output::{
     LADDER, LiveConfig, LiveCounters, LiveHub, LiveSink, Quality, Unit, Watch, WatchError,
 };
+#[cfg(feature = "whep")]
+pub use self::whep::Whep;

@@ -7,6 +7,8 @@
 #![allow(missing_docs)] // Criterion's macros make undocumented items.
 #![allow(clippy::print_stdout)]
 
+#[path = "common/inputs.rs"]
+mod inputs;
 #[path = "../tests/common/onnxruntime.rs"]
 mod onnxruntime;
 
@@ -14,8 +16,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use ooblex_models::Tensor;
-use ooblex_models::engine::{self, DeviceKind, EngineKind, FileData, Format, LoadOptions, Session, Weights};
+use ooblex_models::engine::{self, DeviceKind, EngineKind, LoadOptions};
 
 /// Models, with sizes for dimensions that they leave open after the first.
 const MODELS: [(&str, [usize; 2]); 9] = [
@@ -29,45 +30,6 @@ const MODELS: [(&str, [usize; 2]); 9] = [
     ("facemesh468_192", [0, 0]),
     ("emotion_minixception_64", [0, 0]),
 ];
-
-/// The model in the engine's format, if there is one.
-fn weights(kind: EngineKind, model: &str) -> Option<Weights> {
-    let read = |extension: &str| {
-        let path = format!("{}/weights/{model}.{extension}", env!("CARGO_MANIFEST_DIR"));
-        std::fs::read(path).ok().map(FileData::from)
-    };
-    Some(match kind.format() {
-        Format::Onnx => Weights::new(model, Format::Onnx, read("onnx")?),
-        Format::TorchScript => {
-            Weights::new(model, Format::TorchScript, read("pt")?).with_graph(read("graph.json")?)
-        }
-        format => Weights::new(model, format, read("safetensors")?).with_graph(read("graph.json")?),
-    })
-}
-
-/// From 0 to 1, or to 255: zeros would be faster.
-fn noise(mut tensor: Tensor) -> Tensor {
-    let mut state = 7u32;
-    let mut next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        state >> 8
-    };
-    tensor.f32_mut().iter_mut().for_each(|v| *v = next() as f32 / (1u32 << 24) as f32);
-    tensor.i32_mut().iter_mut().for_each(|v| *v = (next() >> 16) as i32);
-    tensor
-}
-
-fn inputs(session: &dyn Session, sizes: [usize; 2], batch: usize) -> Vec<Tensor> {
-    let input = |spec: &ooblex_models::TensorSpec| {
-        let mut sizes = sizes.into_iter();
-        let side = |(index, side): (usize, &Option<usize>)| {
-            side.or_else(|| if index == 0 { Some(batch) } else { sizes.next() }).unwrap_or(1)
-        };
-        let shape: Vec<usize> = spec.shape.iter().enumerate().map(side).collect();
-        noise(Tensor::zeros(spec.dtype, &shape))
-    };
-    session.inputs().iter().map(input).collect()
-}
 
 fn gpu_name() -> String {
     let output = Command::new("nvidia-smi").args(["--query-gpu=name", "--format=csv,noheader"]).output();
@@ -86,7 +48,7 @@ fn engines(c: &mut Criterion) {
         };
         println!("{kind} {} {}", choice.report.version, choice.report.place.unwrap_or_default());
         for (model, sizes) in MODELS {
-            let Some(weights) = weights(kind, model) else { continue };
+            let Some(weights) = inputs::weights(kind, model) else { continue };
             let mut session = choice.engine.load(&weights, &LoadOptions::default()).expect("loads");
             let ran = session.accelerator().ran;
             if ran != DeviceKind::Cpu {
@@ -99,7 +61,7 @@ fn engines(c: &mut Criterion) {
                 .measurement_time(Duration::from_secs(1));
             let most = session.max_batch();
             for batch in [1, 4, 16].into_iter().filter(|batch| *batch <= most) {
-                let (inputs, mut outputs) = (inputs(session.as_ref(), sizes, batch), Vec::new());
+                let (inputs, mut outputs) = (inputs::noise(session.as_ref(), sizes, batch), Vec::new());
                 group.throughput(Throughput::Elements(batch as u64));
                 group.bench_function(format!("{kind}/{ran}/{batch}"), |b| {
                     b.iter(|| session.run(&inputs, &mut outputs).expect("runs"));

@@ -7,11 +7,13 @@
 #![allow(clippy::print_stdout)] // A command-line tool.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
-use ooblex_core::testing::{frame_of, process_one};
+use ooblex_core::testing::frame_of;
 use ooblex_core::{
-    BoxError, BufferPool, ColorSpace, Frame, FrameProcessor, Image, Options, PixelFormat, Registry, convert,
+    BoxError, BufferPool, Clock, ColorSpace, Frame, FrameProcessor, Image, Options, PixelFormat,
+    ProcessContext, Registry, convert,
 };
 use ooblex_models::Chain;
 use ooblex_models::engine::{EngineKind, UseGpu};
@@ -25,6 +27,8 @@ const CHAIN: &str = "edge_detection|invert";
 const OVERLAY: &str = "overlay";
 /// What steadies itself from frame to frame has settled after so many.
 const FRAMES: usize = 3;
+/// Frames come at this pace.
+const PACE: Duration = Duration::from_millis(40);
 
 fn main() -> Result<(), BoxError> {
     let target = std::env::args().nth(1).unwrap_or_else(|| "gallery.jpg".into());
@@ -64,16 +68,20 @@ fn picture(pool: &BufferPool) -> Result<Image, BoxError> {
 
 /// The picture after `effect`, labelled, in RGB.
 fn tile(effect: &str, picture: &Image, registry: &Registry, pool: &BufferPool) -> Result<Image, BoxError> {
+    let clock = Clock::manual(Instant::now());
     let run = |processor: &mut dyn FrameProcessor, frame: &mut Frame| {
-        process_one(processor, frame).map_err(|e| format!("{effect}: {}", e.inner()))
+        let result = processor.process(frame, &mut ProcessContext::new(&clock, pool));
+        result.map_err(|error| format!("{effect}: {}", error.inner()))
     };
     let mut processor = Chain::parse(effect, registry)?.build(registry, &Default::default())?;
     processor.warm_up()?;
-    for _ in 1..FRAMES {
-        run(&mut processor, &mut frame_of(picture.clone()))?;
-    }
     let mut frame = frame_of(picture.clone());
-    run(&mut processor, &mut frame)?;
+    for _ in 0..FRAMES {
+        clock.advance(PACE);
+        frame = frame_of(picture.clone());
+        frame.received = clock.now();
+        run(&mut processor, &mut frame)?;
+    }
     let label = Options::new().with("text", effect).with("size", 2).with("corner", "bottom_left");
     run(&mut registry.build("text_overlay", &label)?, &mut frame)?;
     Ok(convert::convert(frame.image.pixels()?, PixelFormat::Rgb, ColorSpace::JPEG, pool)?)

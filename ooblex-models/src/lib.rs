@@ -1,8 +1,10 @@
-//! Effects for live video: edges, cartoon, blur and others, on one CPU thread and straight on YUV planes.
+//! Effects for live video, straight on YUV planes: edges, cartoon, blur and others in pure Rust, and neural models that
+//! find faces, people, things and poses, hide them, or paint the picture anew.
 //!
-//! This crate turns names such as `edge_detection` or `blur|sepia` into processors for `ooblex-core`. It reads no
-//! files and no network, and needs no C library. For effects of your own, see the crate documentation of
-//! `ooblex-core`: they need that crate alone.
+//! This crate turns names such as `edge_detection` or `background_blur|sepia` into processors for `ooblex-core`. It is not
+//! for where frames come from or go. Registering reads nothing; models are loaded when they are needed ([`manager`]), by
+//! one of several engines ([`engine`]). For effects of your own, see the crate documentation of `ooblex-core`: they need
+//! that crate alone.
 //!
 //! ```
 //! use ooblex_core::{Options, Registry};
@@ -15,12 +17,20 @@
 //! ```
 //!
 //! Frames may come in any pixel format of core; effects work on I420 (or on luma alone) and convert what is not.
-//! Full and limited range and both matrices are honoured. None of the effects converts to RGB.
+//! Full and limited range and both matrices are honoured. None of the [`effects`] converts to RGB.
 //!
 //! | Feature | Default | Adds |
 //! |---|---|---|
 //! | `effects` | yes | the effects in [`effects`] |
-//! | `overlay` | yes | `overlay` and `text_overlay` in [`overlay`] |
+//! | `overlay` | yes | `overlay` and `text_overlay` in [`overlay`]; with `effects` the [`processors`] that run models |
+//! | `rten` | yes | the engine rten, in pure Rust |
+//! | `onnx` | yes | the engine ONNX Runtime, whose library is found at run time |
+//! | `onnx-cuda`, `onnx-tensorrt` | no | ONNX Runtime on NVIDIA GPUs |
+//! | `candle`, `candle-cuda` | no | the engine candle, in pure Rust; on NVIDIA GPUs, which takes nvcc to build |
+//! | `torch` | no | the engine libtorch, which takes its library to build |
+//! | `nvml` | no | how much memory an NVIDIA GPU has left |
+//! | `fetch` | no | fetching weights over HTTPS |
+//! | `testing` | no | doubles of engines and devices, for tests |
 
 mod chain;
 mod color;

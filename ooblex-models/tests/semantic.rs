@@ -12,7 +12,7 @@ use ooblex_core::{
     Options, Picture, PictureDecoder, PixelFormat, Registry, StreamId, Want, convert,
 };
 use ooblex_models::engine::EngineKind;
-use ooblex_models::manager::{Models, ModelsConfig};
+use ooblex_models::manager::{FilePlace, ModelState, Models, ModelsConfig};
 use ooblex_models::processors::register_segmentation;
 
 /// Red, blue and everything else.
@@ -139,6 +139,14 @@ fn pixels_that_nobody_draws_on_are_not_decoded() {
 fn it_conforms() {
     let scene = registered(&onnx::linear(16, 32, &CLASSES), "soft");
     conformance(|| scene.registry.build("flags", &Options::new()).expect("builds"), 200).expect("conforms");
+}
+
+#[test]
+fn its_file_counts_as_found_in_the_folder_of_the_manifest() {
+    let scene = registered(&onnx::linear(16, 32, &CLASSES), "soft");
+    let status = scene.models.status_by_name("flags").expect("a model");
+    assert_eq!(status.state, ModelState::Available);
+    assert!(matches!(status.files[0].place, FilePlace::Found(_)), "{:?}", status.files);
 }
 
 #[test]

@@ -24,6 +24,16 @@ pub fn aiortc(arguments: &[&str]) -> Result<Child, String> {
     Ok(Child::start("aiortc", Command::new(python).arg(script("publish_aiortc.py")).args(arguments)))
 }
 
+/// aiortc as a viewer with these arguments (see `python/watch_aiortc.py`), the address first.
+///
+/// # Errors
+/// Why it cannot run, for the line of a skipped test.
+#[track_caller]
+pub fn watch_aiortc(arguments: &[&str]) -> Result<Child, String> {
+    let python = has_aiortc()?;
+    Ok(Child::start("aiortc viewer", Command::new(python).arg(script("watch_aiortc.py")).args(arguments)))
+}
+
 /// The Python that has aiortc.
 ///
 /// # Errors
@@ -74,6 +84,9 @@ pub fn ffmpeg_with_whip() -> Result<PathBuf, String> {
 
 /// What Chromium's page does to publish.
 pub const PUBLISH_JS: &str = include_str!("publish.js");
+
+/// What Chromium's page does to watch.
+pub const WATCH_JS: &str = concat!(include_str!("mark.js"), include_str!("watch.js"));
 
 /// Publishes the camera of a page with the options that `publish.js` describes; answers what it tells.
 #[track_caller]

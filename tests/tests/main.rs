@@ -26,6 +26,7 @@ mod state;
 mod streams;
 mod uploads;
 mod watching;
+mod whep;
 mod whip;
 
 use ooblex_tests::jpeg;

@@ -150,7 +150,7 @@ settings! {
     }
     "WebRTC" {
         webrtc: bool = Kind::Bool, Some("true"),
-            "Take publishers by WebRTC: WHIP and /webrtc/offer.";
+            "Take publishers by WebRTC, and show streams by it: WHIP, /webrtc/offer, WHEP.";
         ice_server [secret]: Vec<IceServerText> = Kind::Words("SERVER", "URL or URL,user,credential, with a URL like stun:HOST:PORT or turn:HOST:PORT?transport=tcp; or none"),
             Some("stun:stun.l.google.com:19302 stun:stun1.l.google.com:19302 stun:stun.cloudflare.com:3478"),
             "STUN and TURN servers. The default ones are asked only while the server listens beyond loopback; given ones always.";
@@ -164,8 +164,10 @@ settings! {
             "Addresses by which this machine is known outside, where a NAT passes its UDP ports on unchanged.";
         max_webrtc_sessions: usize = int(1, 10_000, "sessions"), Some("64"),
             "Most WebRTC publishers at once.";
+        max_webrtc_viewers: usize = int(1, 10_000, "sessions"), Some("64"),
+            "Most WebRTC viewers at once.";
         max_webrtc_half_open: usize = int(1, 10_000, "sessions"), Some("32"),
-            "Most of these that have been answered and are not connected yet.";
+            "Most of both that have been answered and are not connected yet.";
         max_webrtc_half_open_per_address: usize = int(1, 10_000, "sessions"), Some("8"),
             "Most of these from one address.";
     }

@@ -41,7 +41,8 @@ fn sockets(findings: &mut Findings, config: &Config) {
     let free = ports.as_ref().map(|range| {
         range.clone().filter(|port| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok()).count()
     });
-    let wanted = config.max_webrtc_sessions * PORTS_A_SESSION;
+    let sessions = config.max_webrtc_sessions + config.max_webrtc_viewers;
+    let wanted = sessions * PORTS_A_SESSION;
     match (open.is_empty(), free) {
         (true, _) => findings.add(
             Verdict::Note,
@@ -60,7 +61,7 @@ fn sockets(findings: &mut Findings, config: &Config) {
         ),
         (_, Some(free)) if free < wanted => {
             let found = format!("{}; {free} ports of udp_ports are free", open.join(" and "));
-            let fix = format!("{} sessions may need {wanted}; widen udp_ports", config.max_webrtc_sessions);
+            let fix = format!("{sessions} sessions may need {wanted}; widen udp_ports");
             findings.add(Verdict::Note, "UDP", &found, &fix);
         }
         (_, Some(free)) => {

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use ooblex_core::hub::StreamState;
 use ooblex_core::{Counter, Histogram, StreamStats};
+#[cfg(feature = "whip")]
+use ooblex_ingest::webrtc::SessionState;
 use ooblex_mjpeg::MjpegCounters;
 
 use super::AppState;
@@ -121,6 +123,8 @@ pub(super) fn render(app: &AppState) -> String {
     streams(&mut text, app);
     publishers(&mut text, app);
     sockets(&mut text, app);
+    #[cfg(feature = "whip")]
+    whep(&mut text, app);
     models::models(&mut text, app.models());
     text.0
 }
@@ -165,7 +169,7 @@ fn requests(text: &mut Text, requests: &Requests) {
         text.histogram(name, &[("method", method), ("route", route)], &count.time);
     }
     let name = "ooblex_webrtc_offers_refused_total";
-    text.family(name, "counter", "Offers of WebRTC publishers that were refused, by reason.");
+    text.family(name, "counter", "Offers of WebRTC publishers and viewers that were refused, by reason.");
     for (reason, count) in requests.refused_offers() {
         text.sample(name, &[("reason", reason)], count);
     }
@@ -335,19 +339,20 @@ const SESSION_COUNTERS: [(&str, &str, OfSession); 9] = [
 ];
 
 #[cfg(feature = "whip")]
+const SESSION_STATES: [SessionState; 5] = [
+    SessionState::Connecting,
+    SessionState::Waiting,
+    SessionState::Live,
+    SessionState::Stalled,
+    SessionState::Disconnected,
+];
+
+#[cfg(feature = "whip")]
 fn publishers(text: &mut Text, app: &AppState) {
-    use ooblex_ingest::webrtc::SessionState;
-    const STATES: [SessionState; 5] = [
-        SessionState::Connecting,
-        SessionState::Waiting,
-        SessionState::Live,
-        SessionState::Stalled,
-        SessionState::Disconnected,
-    ];
     let sessions = app.publishers().sessions();
     let name = "ooblex_webrtc_sessions";
     text.family(name, "gauge", "WebRTC publishers by state.");
-    for state in STATES {
+    for state in SESSION_STATES {
         let count = sessions.iter().filter(|s| s.state == state).count();
         text.sample(name, &[("state", state.as_str())], count);
     }
@@ -363,6 +368,43 @@ fn publishers(text: &mut Text, app: &AppState) {
         }
         for (stream, count) in by_stream {
             text.sample(name, &[("stream", stream.as_str())], count);
+        }
+    }
+}
+
+/// Counts of all viewers of one stream.
+#[cfg(feature = "whip")]
+type OfViewer = fn(&ooblex_ingest::webrtc::ViewerCounters) -> u64;
+
+#[cfg(feature = "whip")]
+const VIEWER_COUNTERS: [(&str, &str, OfViewer); 5] = [
+    ("ooblex_whep_sent_bytes_total", "Bytes of video in RTP packets to viewers.", |c| c.bytes),
+    ("ooblex_whep_packets_total", "RTP packets to viewers.", |c| c.packets),
+    ("ooblex_whep_packets_asked_again_total", "RTP packets that viewers asked to be sent again.", |c| {
+        c.packets_asked_again
+    }),
+    ("ooblex_whep_pictures_total", "Pictures sent to viewers.", |c| c.pictures),
+    ("ooblex_whep_keyframe_requests_total", "Key frames that viewers asked for.", |c| c.key_requests),
+];
+
+#[cfg(feature = "whip")]
+fn whep(text: &mut Text, app: &AppState) {
+    let viewers = app.publishers().viewers();
+    let name = "ooblex_whep_sessions";
+    text.family(name, "gauge", "WebRTC viewers by state.");
+    for state in SESSION_STATES {
+        text.sample(name, &[("state", state.as_str())], viewers.iter().filter(|v| v.state == state).count());
+    }
+    for (name, help, read) in VIEWER_COUNTERS {
+        text.family(name, "counter", help);
+        let mut by_stream = BTreeMap::new();
+        for viewer in &viewers {
+            // Parentheses: no stream can have this name.
+            let stream = viewer.stream.as_ref().map_or("(newest)", |stream| stream.as_str());
+            *by_stream.entry(stream).or_insert(0) += read(&viewer.counters);
+        }
+        for (stream, count) in by_stream {
+            text.sample(name, &[("stream", stream)], count);
         }
     }
 }

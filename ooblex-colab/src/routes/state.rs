@@ -146,7 +146,7 @@ fn status_of(app: &AppState, stream: &Stream, now: Instant) -> StreamStatus {
         fps_out: tenths(stats.rate_out.per_second(now)),
         dropped: stats.dropped.iter().map(|(reason, n)| (reason.as_str(), n)).collect(),
         latency_ms: Quantiles::of(stats.recent_latency.quantiles([0.5, 0.99])),
-        whep_url: None,
+        whep_url: app.publishers().absent().is_none().then(|| format!("/whep/{}", stream.id())),
     }
 }
 
@@ -277,6 +277,10 @@ fn transports(app: &AppState) -> Value {
     let mut live = of("websocket_live", "/ws/live", None);
     live["publishing"] = sockets.publishing.into();
     live["viewing"] = sockets.viewing.into();
+    let mut whep = of("whep", "/whep", publishers.absent());
+    if let (Some(whep), Value::Object(more)) = (whep.as_object_mut(), publishers.viewers_status()) {
+        whep.extend(more);
+    }
     json!([
         of("upload", "/upload", None),
         of("websocket_upload", "/ws/upload", None),
@@ -286,7 +290,7 @@ fn transports(app: &AppState) -> Value {
         of("snapshot", "/snapshot.jpg", None),
         webrtc,
         of("whip", "/whip", publishers.absent()),
-        of("whep", "/whep", Some("this version has no WHEP")),
+        whep,
     ])
 }
 

@@ -15,7 +15,7 @@ pub(super) enum By {
     Ingest,
     /// The router of `ooblex-mjpeg`.
     Mjpeg,
-    /// The router of `ooblex-ingest` for WebRTC publishers.
+    /// The router of `ooblex-ingest` for WebRTC.
     WebRtc,
     /// The router of `ooblex-live` for video over WebSockets.
     Live,
@@ -48,6 +48,8 @@ pub(super) struct Route {
 const STREAM: (&str, &str, &str) = ("stream", "string", "name of the stream, `default` if absent");
 const LIVE_STREAM: (&str, &str, &str) =
     ("stream", "string", "name of the stream; if absent a new one to publish, the newest to view");
+const NEWEST: (&str, &str, &str) =
+    ("stream", "string", "name of the stream, the one that began last if absent");
 const FPS: (&str, &str, &str) = ("fps", "integer", "most pictures a second");
 const ADVANCE_HEADERS: (&str, &str, &str) =
     ("advance_headers", "integer", "1: the next part's headers leave with a picture; 0: they do not");
@@ -99,6 +101,11 @@ impl Route {
     /// A route of WebRTC publishers.
     const fn webrtc(method: &'static str, path: &'static str, summary: &'static str) -> Self {
         Self { method, ..Self::get(path, Right::Publish, summary, "", By::WebRtc) }
+    }
+
+    /// A route of WebRTC viewers.
+    const fn whep(method: &'static str, path: &'static str, summary: &'static str) -> Self {
+        Self { method, ..Self::get(path, Right::View, summary, "", By::WebRtc) }
     }
 
     const fn gives(self, good: u16, gives: &'static str) -> Self {
@@ -220,6 +227,24 @@ pub(super) const ROUTES: &[Route] = &[
     .gives(204, "")
     .errors(&[400, 404, 412, 413, 415, 422, 428]),
     Route::webrtc("DELETE", "/whip/sessions/{session}", "end a session").errors(&[404]),
+    Route::whep("POST", "/whep", "watch the stream that began last, by WHEP")
+        .query(&[NEWEST])
+        .takes(&[SDP])
+        .gives(201, SDP)
+        .errors(OFFER_ERRORS),
+    Route::whep("POST", "/whep/{stream}", "watch one stream by WHEP")
+        .takes(&[SDP])
+        .gives(201, SDP)
+        .errors(OFFER_ERRORS),
+    Route::whep(
+        "PATCH",
+        "/whep/sessions/{session}",
+        "add candidates (204), or restart ICE (200, with a fragment)",
+    )
+    .takes(&[FRAGMENT])
+    .gives(204, "")
+    .errors(&[400, 404, 412, 413, 415, 422, 428]),
+    Route::whep("DELETE", "/whep/sessions/{session}", "end a viewer's session").errors(&[404]),
     Route::webrtc("POST", "/webrtc/offer", "publish by WebRTC: an offer and its answer as JSON")
         .query(&[STREAM, EFFECT])
         .takes(&[JSON])

@@ -46,7 +46,7 @@ fn site_of(flags: &[&str], registry: Registry, models: Models) -> Site {
     let hub = Hub::new(HubConfig::default(), graph.clone());
     let ingest = ooblex_ingest::http::router(hub.clone(), PictureLimits::default());
     let watching = ooblex_mjpeg::router(hub.clone(), mjpeg.clone());
-    let publishers = Publishers::new(&config, &hub, &effects);
+    let publishers = Publishers::new(&config, &hub, &effects, &graph.live);
     let app = AppState::new(config, hub, graph, models, publishers, ConnectionLimits::default());
     Site { router: router(app.clone(), ingest, watching), app }
 }
@@ -277,6 +277,12 @@ async fn other_sites_cannot_switch_or_publish() {
             (&problem["code"], &problem["value"]),
             (&json!("cross_site"), &json!("https://evil.example"))
         );
+    }
+    for path in ["/ws/live", "/ws/view"] {
+        let socket = [foreign[0], foreign[1], ("upgrade", "websocket")];
+        assert_eq!(site.ask("GET", path, &socket, "").await.status(), 403, "{path}");
+        let own = [foreign[0], ("origin", "http://localhost:8081"), socket[2]];
+        assert_eq!(site.ask("GET", path, &own, "").await.status(), 400, "{path}: no handshake");
     }
     let image = [("sec-fetch-site", "cross-site"), ("sec-fetch-dest", "image")];
     assert_eq!(site.ask("GET", "/set_effect/sepia", &image, "").await.status(), 403);
@@ -523,7 +529,7 @@ async fn every_route_asks_for_its_right_however_the_token_comes() {
                 let challenge = headers.get("www-authenticate").map(|h| h.to_str().expect("text"));
                 match () {
                     () if gives.allow(route.right) => {
-                        let absent = status == 404 && route.path == "/whip/sessions/{session}";
+                        let absent = status == 404 && route.path.ends_with("/sessions/{session}");
                         assert!(
                             absent || ![401, 403, 404, 405, 429, 500].contains(&status),
                             "{what}: {status}"
@@ -568,10 +574,15 @@ async fn publishers_reach_whip_through_the_table() {
     site.problem("POST", "/offer", &offer("nonsense"), 400, "bad_offer").await;
     site.problem("POST", "/webrtc/offer?effect=seppia", &offer("v=0"), 404, "unknown_effect").await;
     site.problem("DELETE", "/whip/sessions/abc", "", 404, "unknown_session").await;
+    site.problem("DELETE", "/whep/sessions/abc", "", 404, "unknown_session").await;
+    assert_eq!(site.ask("POST", "/whep/cam", &sdp, "nonsense").await.status(), 400);
     for (path, allow) in [
         ("/whip", "POST, OPTIONS"),
         ("/whip/cam", "POST, OPTIONS"),
         ("/whip/sessions/abc", "PATCH, DELETE, OPTIONS"),
+        ("/whep", "POST, OPTIONS"),
+        ("/whep/cam", "POST, OPTIONS"),
+        ("/whep/sessions/abc", "PATCH, DELETE, OPTIONS"),
     ] {
         for method in ["GET", "HEAD", "PUT"] {
             let response = site.ask(method, path, &[], "").await;
@@ -600,7 +611,7 @@ async fn publishers_reach_whip_through_the_table() {
     let (_, metrics) = read(site.ask("GET", "/metrics", &[], "").await).await;
     let metrics = metrics.as_str().expect("text").to_owned();
     for sample in
-        ["{reason=\"bad_offer\"} 2", "{reason=\"unsupported_type\"} 1", "{reason=\"unknown_effect\"} 1"]
+        ["{reason=\"bad_offer\"} 3", "{reason=\"unsupported_type\"} 1", "{reason=\"unknown_effect\"} 1"]
     {
         let line = format!("ooblex_webrtc_offers_refused_total{sample}");
         assert!(metrics.lines().any(|l| l == line), "{line}\n{metrics}");

@@ -57,7 +57,7 @@ impl Feedback {
     }
 }
 
-/// The thread of one publisher. Stops when its queue is closed.
+/// The thread of one publisher. Stops when its queue is closed, or this is dropped.
 pub struct DecodeThread {
     feedback: Arc<Feedback>,
     units: Units,
@@ -102,9 +102,15 @@ impl DecodeThread {
     }
 
     /// Stops the thread and waits until it has let go of everything.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         self.units.close();
-        let _ = self.stopped.await;
+        let _ = (&mut self.stopped).await;
+    }
+}
+
+impl Drop for DecodeThread {
+    fn drop(&mut self) {
+        self.units.close();
     }
 }
 

@@ -1,4 +1,4 @@
-//! From RTP packets to whole access units: reordering, loss, and what a frame may be shown on.
+//! From RTP packets to whole access units: reordering, loss, and what a frame may be shown on; and the way back.
 //!
 //! Nothing here reads a clock or a socket: packets and instants go in, access units come out.
 //!
@@ -41,6 +41,7 @@ mod bits;
 mod format;
 mod h264;
 pub mod orientation;
+mod packetize;
 mod reorder;
 mod request;
 mod stats;
@@ -53,6 +54,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 pub use self::assembler::{Assembler, AssemblerConfig};
+pub use self::packetize::{MAX_PAYLOAD, Packetizer};
 pub use self::stats::AssemblerStats;
 
 /// One RTP packet (RFC 3550 section 5.1) of a single SSRC and payload type, without header and padding.

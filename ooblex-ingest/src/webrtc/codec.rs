@@ -38,7 +38,7 @@ pub(super) fn engine(offer: &Offer) -> Result<(MediaEngine, Registry)> {
     Ok((engine, registry))
 }
 
-fn parameters(kind: &str, format: &Format) -> RTCRtpCodecParameters {
+pub(super) fn parameters(kind: &str, format: &Format) -> RTCRtpCodecParameters {
     RTCRtpCodecParameters {
         rtp_codec: RTCRtpCodec {
             mime_type: format!("{kind}/{}", format.name),

@@ -12,8 +12,10 @@ pub struct WebRtcConfig {
     pub network: NetworkConfig,
     /// An answer waits for candidates no longer than this; what comes later is not in it.
     pub gather_timeout: Duration,
-    /// Most sessions at once.
+    /// Most publishers' sessions at once.
     pub max_sessions: usize,
+    /// Most viewers' sessions at once.
+    pub max_viewers: usize,
     /// Most sessions that have been answered but have not connected.
     pub max_half_open: usize,
     /// Most of these from one address.
@@ -36,6 +38,7 @@ impl Default for WebRtcConfig {
             network: NetworkConfig::default(),
             gather_timeout: Duration::from_secs(2),
             max_sessions: 64,
+            max_viewers: 64,
             max_half_open: 32,
             max_half_open_per_address: 8,
             connect_timeout: Duration::from_secs(25),

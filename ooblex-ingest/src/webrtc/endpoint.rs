@@ -1,4 +1,4 @@
-//! The endpoint: all WebRTC sessions of a hub.
+//! The endpoint: all WebRTC sessions of a hub, publishers' ones in particular.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -8,40 +8,41 @@ use ooblex_core::StreamId;
 use ooblex_core::hub::{Hub, HubError, Patience};
 use tokio::sync::{mpsc, oneshot};
 
-use super::answer::Answer;
 use super::decoder::ToHub;
 use super::handle::{Command, SessionHandle, Shared};
+use super::negotiated::Negotiated;
 use super::network::Network;
 use super::offer::Offer;
-use super::peer::{Events, Peer};
+use super::peer::{Events, Media, Peer};
 use super::table::Table;
 use super::task::{Ended, Session};
 use super::{
-    Fragment, KIND, OfferError, PublishError, PublishRequest, Published, Restarted, SessionError, SessionId,
-    SessionInfo, WebRtcConfig,
+    Broadcast, Fragment, KIND, OfferError, PublishError, PublishRequest, Published, Restarted, SessionError,
+    SessionId, SessionInfo, WebRtcConfig,
 };
 use crate::control::StreamControl;
 use crate::decode;
 use crate::ice::IceServers;
 
 /// Commands that may wait for a session.
-const COMMANDS: usize = 16;
+pub(super) const COMMANDS: usize = 16;
 /// A session that is told to end has this long to return what it holds before its teller goes on.
 const CLEAN_UP: Duration = Duration::from_secs(5);
 
-/// Takes WebRTC publishers into a hub. Cheap to clone.
+/// Takes WebRTC publishers into a hub, and serves viewers where there is a [`Broadcast`]. Cheap to clone.
 ///
 /// Each session is a task that moves packets and a thread that decodes; both exist only as long as it. The stream
 /// begins when its publisher has connected, and ends with its session, unless the publisher takes over with another
 /// one before.
 #[derive(Clone)]
-pub struct WebRtc(Arc<Inner>);
+pub struct WebRtc(pub(super) Arc<Inner>);
 
-struct Inner {
+pub(super) struct Inner {
     hub: Hub,
-    config: WebRtcConfig,
-    ice: IceServers,
-    network: Network,
+    pub(super) config: WebRtcConfig,
+    pub(super) ice: IceServers,
+    pub(super) network: Network,
+    pub(super) broadcast: OnceLock<Arc<dyn Broadcast>>,
     control: OnceLock<Arc<dyn StreamControl>>,
     table: Mutex<Table>,
 }
@@ -51,7 +52,8 @@ impl WebRtc {
     pub fn new(hub: Hub, config: WebRtcConfig, ice: IceServers) -> Self {
         let network = Network::new(config.network.clone());
         let (control, table) = (OnceLock::new(), Mutex::default());
-        Self(Arc::new(Inner { hub, config, ice, network, control, table }))
+        let broadcast = OnceLock::new();
+        Self(Arc::new(Inner { hub, config, ice, network, broadcast, control, table }))
     }
 
     /// Lets publishers choose the effect over their data channel. The first call decides.
@@ -120,11 +122,17 @@ impl WebRtc {
 
     /// Ends a session at once, and its stream unless another session has taken over; false if there is none.
     pub async fn close(&self, id: &SessionId) -> bool {
-        let session = self.table().get(id);
-        let Some(session) = session else { return false };
+        let (commands, session) = {
+            let mut table = self.table();
+            let Some(commands) = table.commands(id) else { return false };
+            table.remove_viewer(id);
+            (commands, table.get(id))
+        };
         // From here on it is unknown, whatever its task still has to do.
-        self.forget(id, &session.stream);
-        end(&session, "it was told to").await;
+        if let Some(session) = session {
+            self.forget(id, &session.stream);
+        }
+        end(commands, "it was told to").await;
         true
     }
 
@@ -147,9 +155,9 @@ impl WebRtc {
         let all = {
             let mut table = self.table();
             table.close();
-            table.all()
+            table.all_commands()
         };
-        futures::future::join_all(all.iter().map(|session| end(session, "shutting down"))).await;
+        futures::future::join_all(all.into_iter().map(|session| end(session, "shutting down"))).await;
     }
 
     async fn ask<T>(
@@ -157,9 +165,9 @@ impl WebRtc {
         id: &SessionId,
         command: impl FnOnce(oneshot::Sender<Result<T, SessionError>>) -> Command,
     ) -> Result<T, SessionError> {
-        let session = self.table().get(id).ok_or(SessionError::Unknown)?;
+        let commands = self.table().commands(id).ok_or(SessionError::Unknown)?;
         let (reply, answer) = oneshot::channel();
-        session.commands.send(command(reply)).await.map_err(|_| SessionError::Unknown)?;
+        commands.send(command(reply)).await.map_err(|_| SessionError::Unknown)?;
         answer.await.unwrap_or(Err(SessionError::Unknown))
     }
 
@@ -170,7 +178,8 @@ impl WebRtc {
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let place = self.reserve(id, &request, commands, started)?;
         let Inner { network, ice, config, .. } = self.0.as_ref();
-        let (peer, events, answer) = Peer::negotiate(&offer, network, &ice.current(), config).await?;
+        let (peer, events, answer) =
+            Peer::negotiate(&offer, Media::received(&offer)?, network, &ice.current(), config).await?;
         let published = Published { id, answer: answer.text.clone(), etag: answer.etag.clone() };
         tracing::info!(
             stream = %request.stream,
@@ -179,22 +188,21 @@ impl WebRtc {
         );
         let (handle, replaced) = place.keep();
         if let Some(replaced) = replaced {
-            tokio::spawn(async move { end(&replaced, "its publisher took over with a new session").await });
+            let commands = replaced.commands.clone();
+            tokio::spawn(async move { end(commands, "its publisher took over with a new session").await });
         }
-        self.start(id, handle, peer, events, inbox, offer, answer);
+        let negotiated = Negotiated::new(peer, offer, answer, config.gather_timeout);
+        self.start(id, handle, negotiated, events, inbox);
         Ok(published)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one session, put together in one place")]
     fn start(
         &self,
         id: SessionId,
         handle: Arc<SessionHandle>,
-        peer: Peer,
+        negotiated: Negotiated,
         events: Events,
         commands: mpsc::Receiver<Command>,
-        offer: Offer,
-        answer: Answer,
     ) {
         let stalled_after = self.0.config.stalled_after;
         let output = ToHub {
@@ -207,11 +215,9 @@ impl WebRtc {
         let config = self.0.config.clone();
         let session = Session {
             handle: handle.clone(),
-            peer,
+            negotiated,
             events,
             commands,
-            offer,
-            answer,
             config,
             control,
             output: Some(output),
@@ -280,18 +286,18 @@ impl WebRtc {
         if names.len() > limit { Err(HubError::TooManyStreams { limit }.into()) } else { Ok(()) }
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
+    pub(super) fn table(&self) -> MutexGuard<'_, Table> {
         self.0.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Tells a session to end and waits until it has.
-async fn end(session: &SessionHandle, reason: &'static str) {
+async fn end(session: mpsc::Sender<Command>, reason: &'static str) {
     let (done, ended) = oneshot::channel();
-    if session.commands.send(Command::Close { reason, done }).await.is_ok()
+    if session.send(Command::Close { reason, done }).await.is_ok()
         && tokio::time::timeout(CLEAN_UP, ended).await.is_err()
     {
-        tracing::warn!(stream = %session.stream, "a WebRTC session ends late");
+        tracing::warn!(reason, "a WebRTC session ends late");
     }
 }
 

@@ -56,6 +56,9 @@ pub enum PublishError {
         /// The limit.
         limit: usize,
     },
+    /// Whoever encodes has nothing for this viewer.
+    #[error("{}", .0.detail())]
+    Refused(Problem),
     /// No socket could be opened.
     #[error("no network for the session: {0}")]
     Network(String),
@@ -109,6 +112,7 @@ impl From<PublishError> for Problem {
             PublishError::TooManyFromAddress { limit } => {
                 Self::new(429, "too_many_half_open", detail).limit(limit as u64).retry_after(RETRY_ROOM)
             }
+            PublishError::Refused(problem) => problem,
             PublishError::Network(_) => Self::new(503, "no_network", detail).retry_after(RETRY_ROOM),
         }
     }

@@ -8,12 +8,9 @@ use std::time::{Duration, Instant};
 use ooblex_core::StreamId;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{
-    CandidatePath, FailedPath, Fragment, HeldBack, PublisherId, Restarted, SessionCounters, SessionError,
-    SessionInfo, SessionState,
-};
+use super::report::Route;
+use super::{Fragment, PublisherId, Restarted, SessionCounters, SessionError, SessionInfo, SessionState};
 use crate::decode::VideoCodec;
-use crate::ice::ServerReport;
 
 /// Something that a session is told. Every one is answered unless the session ends first.
 pub(super) enum Command {
@@ -76,11 +73,8 @@ pub(super) struct Status {
     pub(super) disconnected: bool,
     pub(super) ended: bool,
     pub(super) codec: Option<VideoCodec>,
-    pub(super) path: Option<CandidatePath>,
-    pub(super) failed: Vec<FailedPath>,
+    pub(super) route: Route,
     pub(super) problem: Option<String>,
-    pub(super) servers: Vec<ServerReport>,
-    pub(super) held_back: HeldBack,
     pub(super) packets: u64,
     pub(super) packets_lost: u64,
     pub(super) packets_dropped: u64,
@@ -189,11 +183,11 @@ impl Shared {
             codec: status.codec,
             age: now.saturating_duration_since(self.created),
             silent: self.since(&self.last_packet, now),
-            path: status.path,
-            failed: status.failed,
+            path: status.route.path,
+            failed: status.route.failed,
             problem: status.problem,
-            servers: status.servers,
-            held_back: status.held_back,
+            servers: status.route.servers,
+            held_back: status.route.held_back,
             counters,
         }
     }

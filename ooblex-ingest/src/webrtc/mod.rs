@@ -1,4 +1,4 @@
-//! WebRTC publishers: from an offer to frames in the hub.
+//! WebRTC publishers, from an offer to frames in the hub, and viewers, from encoded pictures to packets.
 //!
 //! [`WebRtc`] is the endpoint of a [`Hub`](ooblex_core::hub::Hub): it answers offers, keeps the sessions and their
 //! limits, and feeds each session's video into a stream. Everything of the WebRTC implementation beneath stays
@@ -13,6 +13,7 @@ mod endpoint;
 mod error;
 mod fuzz;
 mod handle;
+mod negotiated;
 mod network;
 mod offer;
 mod peer;
@@ -24,6 +25,7 @@ mod source;
 mod table;
 mod task;
 mod video;
+mod viewer;
 
 pub use self::config::WebRtcConfig;
 pub use self::endpoint::WebRtc;
@@ -39,6 +41,7 @@ pub use self::session::{
 pub use self::socket::HeldBack;
 
 pub use self::source::WebRtcSource;
+pub use self::viewer::{Broadcast, Feed, FeedPicture, Feedback, ViewRequest, ViewerCounters, ViewerInfo};
 
 /// What feeds the streams of WebRTC publishers, as [`Stream::kind`](ooblex_core::hub::Stream::kind) tells.
 pub const KIND: &str = "webrtc";

@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 
+use super::viewer::CAPTURE_TIME;
 use super::{IceCredentials, OfferError, WebRtcConfig};
 use crate::decode::VideoCodec;
 use crate::rtp::orientation;
@@ -43,6 +44,15 @@ pub(super) struct Offer {
     pub(super) dtls_client: bool,
     /// Header extension number of the video orientation.
     pub(super) orientation: Option<u8>,
+    /// Header extension number of the time of capture, of a viewer's offer.
+    pub(super) capture_time: Option<u8>,
+}
+
+/// What video is for: codecs that can be received, or that can be sent with the one to prefer first.
+#[derive(Clone, Copy)]
+enum Media<'a> {
+    Received(&'a [VideoCodec]),
+    Sent(&'a [VideoCodec]),
 }
 
 /// One media section as it came.
@@ -80,6 +90,19 @@ impl<'a> Section<'a> {
         !self.has("recvonly") && !self.has("inactive") && (self.port != "0" || self.has("bundle-only"))
     }
 
+    /// Whether its sender would receive.
+    fn receives(&self) -> bool {
+        !self.has("sendonly") && !self.has("inactive") && (self.port != "0" || self.has("bundle-only"))
+    }
+
+    /// Whether it is of the direction that video has.
+    fn is_open(&self, media: Media<'_>) -> bool {
+        match media {
+            Media::Received(_) => self.sends(),
+            Media::Sent(_) => self.receives(),
+        }
+    }
+
     fn rtpmap(&self, payload_type: &str) -> Option<&'a str> {
         self.attributes("rtpmap").find_map(|value| value.strip_prefix(payload_type)?.strip_prefix(' '))
     }
@@ -110,12 +133,26 @@ fn unsupported(why: impl Into<String>) -> OfferError {
 }
 
 impl Offer {
-    /// Checks `text` against `config` and the codecs that this build decodes.
+    /// Checks a publisher's offer against `config` and the codecs that this build decodes.
     pub(super) fn parse(
         text: &str,
         config: &WebRtcConfig,
         supported: &[VideoCodec],
     ) -> Result<Self, OfferError> {
+        Self::read(text, config, Media::Received(supported))
+    }
+
+    /// Checks a viewer's offer against `config` and the codecs that can be sent, the one to prefer first. What is left to
+    /// negotiate is one format in one section.
+    pub(super) fn parse_viewer(
+        text: &str,
+        config: &WebRtcConfig,
+        sendable: &[VideoCodec],
+    ) -> Result<Self, OfferError> {
+        Self::read(text, config, Media::Sent(sendable))
+    }
+
+    fn read(text: &str, config: &WebRtcConfig, media: Media<'_>) -> Result<Self, OfferError> {
         if text.len() > config.max_offer_bytes {
             return Err(OfferError::TooLarge { bytes: text.len(), limit: config.max_offer_bytes });
         }
@@ -147,19 +184,24 @@ impl Offer {
 
         let mut out: String = session.iter().filter(|line| !is_candidate(line)).flat_map(line).collect();
         let (mut video, mut audio) = (Vec::new(), Vec::new());
-        let (mut orientation, mut receivable) = (None, false);
+        let (mut orientation, mut capture_time) = (None, None);
         for section in &sections {
-            let formats = match section.kind {
-                "video" if section.sends() => {
+            let formats = match (section.kind, media) {
+                ("video", Media::Received(supported)) if section.sends() => {
                     let formats = video_formats(section, supported)?;
-                    if !receivable {
-                        orientation = orientation_id(section);
+                    if video.is_empty() {
+                        orientation = extension_id(section, orientation::URI);
                     }
-                    receivable = true;
                     video.extend(formats.iter().cloned());
                     Some(formats)
                 }
-                "audio" if section.sends() => {
+                ("video", Media::Sent(sendable)) if section.receives() && video.is_empty() => {
+                    let formats = vec![sendable_format(section, sendable)?];
+                    capture_time = extension_id(section, CAPTURE_TIME);
+                    video.extend(formats.iter().cloned());
+                    Some(formats)
+                }
+                ("audio", _) if section.is_open(media) => {
                     let formats = audio_formats(section)?;
                     audio.extend(formats.iter().cloned());
                     Some(formats)
@@ -168,17 +210,20 @@ impl Offer {
             };
             write_section(&mut out, section, formats.as_deref());
         }
-        if !receivable {
-            return Err(unsupported(
-                "the offer has no video to receive: a section m=video with a=sendonly is needed",
-            ));
+        if video.is_empty() {
+            return Err(unsupported(match media {
+                Media::Received(_) => {
+                    "the offer has no video to receive: a section m=video with a=sendonly is needed"
+                }
+                Media::Sent(_) => "the offer asks for no video: a section m=video with a=recvonly is needed",
+            }));
         }
         let all = sections.iter().flat_map(|section| &section.lines).chain(&session);
         let candidates = all.filter_map(|line| usable_candidate(line.strip_prefix("a=")?));
         let candidates = candidates.take(MAX_CANDIDATES).map(str::to_owned).collect();
         let in_sections = sections.iter().find_map(|section| section.attribute("setup"));
         let dtls_client = in_sections.or(attribute(&session, "setup")) == Some("active");
-        Ok(Self { text: out, video, audio, candidates, credentials, dtls_client, orientation })
+        Ok(Self { text: out, video, audio, candidates, credentials, dtls_client, orientation, capture_time })
     }
 
     /// The same offer with other ICE credentials: what an ICE restart by fragment means (RFC 9725 section 4.3.2).
@@ -306,11 +351,11 @@ impl IceCredentials {
     }
 }
 
-fn orientation_id(section: &Section<'_>) -> Option<u8> {
+fn extension_id(section: &Section<'_>, wanted: &str) -> Option<u8> {
     section.attributes("extmap").find_map(|value| {
         let (id, uri) = value.split_once(' ')?;
         let id = id.split('/').next()?;
-        (uri.split(' ').next() == Some(orientation::URI)).then(|| id.parse().ok())?
+        (uri.split(' ').next() == Some(wanted)).then(|| id.parse().ok())?
     })
 }
 
@@ -403,6 +448,22 @@ fn video_formats(section: &Section<'_>, supported: &[VideoCodec]) -> Result<Vec<
         )));
     }
     Ok(kept)
+}
+
+/// The one format that a viewer is sent: of the codec that comes first among those that it takes.
+fn sendable_format(section: &Section<'_>, sendable: &[VideoCodec]) -> Result<Format, OfferError> {
+    let mut formats = video_formats(section, sendable)?;
+    // Packets of mode 0 cannot carry parts of a NAL unit. What is sent is constrained baseline, which decoders of the
+    // other profiles take, too.
+    formats.retain(|f| {
+        f.codec.is_some()
+            && (f.codec != Some(VideoCodec::H264) || parameter(&f.fmtp, "packetization-mode") == Some("1"))
+    });
+    let baseline = |f: &Format| parameter(&f.fmtp, "profile-level-id").is_none_or(|id| id.starts_with("42"));
+    let place = |f: &Format| (sendable.iter().position(|codec| Some(*codec) == f.codec), !baseline(f));
+    formats.into_iter().min_by_key(place).ok_or_else(|| {
+        unsupported("the offer's only video is H264 with packetization-mode=0; packetization-mode=1 is sent")
+    })
 }
 
 /// Audio is taken and thrown away, so any codec will do.

@@ -4,12 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use rtc::peer_connection::configuration::interceptor_registry::Registry;
+use rtc::peer_connection::configuration::media_engine::MediaEngine;
 use rtc::peer_connection::configuration::setting_engine::SctpMaxMessageSize;
 use rtc::peer_connection::transport::{RTCDtlsRole, RTCDtlsTransportState, RTCIceCandidateInit};
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
 use tokio::sync::{mpsc, watch};
 use webrtc::data_channel::DataChannel;
+use webrtc::media_stream::track_local::TrackLocal;
 use webrtc::media_stream::track_remote::TrackRemote;
 use webrtc::peer_connection::{
     PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder,
@@ -20,6 +23,7 @@ use super::answer::Answer;
 use super::network::{Network, OpenedNetwork};
 use super::offer::Offer;
 use super::socket::Session as NetworkSession;
+use super::viewer::{self, Estimate, Sender};
 use super::{NetworkConfig, OfferError, PublishError, WebRtcConfig, codec};
 use crate::ice::IceServer;
 
@@ -64,6 +68,38 @@ pub(super) struct Events {
     pub(super) link: watch::Receiver<Link>,
     pub(super) tracks: mpsc::Receiver<Arc<dyn TrackRemote>>,
     pub(super) channels: mpsc::Receiver<Arc<dyn DataChannel>>,
+}
+
+/// What a connection carries.
+pub(super) struct Media {
+    pub(super) engine: MediaEngine,
+    pub(super) interceptors: Registry,
+    /// What we send.
+    pub(super) track: Option<Arc<dyn TrackLocal>>,
+}
+
+impl Media {
+    /// The video of a publisher.
+    ///
+    /// # Errors
+    /// [`PublishError::Offer`] if the implementation beneath does not take what the offer was reduced to.
+    pub(super) fn received(offer: &Offer) -> Result<Self, PublishError> {
+        let (engine, interceptors) = codec::engine(offer).map_err(unusable)?;
+        Ok(Self { engine, interceptors, track: None })
+    }
+
+    /// Our video for a viewer, and the estimate of what its way carries.
+    ///
+    /// # Errors
+    /// As for [`received`](Self::received).
+    pub(super) fn sent(offer: &Offer, sender: &Sender) -> Result<(Self, Estimate), PublishError> {
+        let (engine, interceptors, estimate) = viewer::engine(offer).map_err(unusable)?;
+        Ok((Self { engine, interceptors, track: Some(sender.track()) }, estimate))
+    }
+}
+
+fn unusable(error: webrtc::error::Error) -> PublishError {
+    OfferError::Unsupported(format!("the offer's formats cannot be used: {error}")).into()
 }
 
 struct Handler {
@@ -112,12 +148,13 @@ impl Peer {
     /// cannot answer.
     pub(super) async fn negotiate(
         offer: &Offer,
+        media: Media,
         network: &Network,
         servers: &[IceServer],
         config: &WebRtcConfig,
     ) -> Result<(Self, Events, Answer), PublishError> {
         let opened = network.open(servers).map_err(|error| PublishError::Network(error.to_string()))?;
-        let (peer, events) = Self::open(offer, opened, &config.network).await?;
+        let (peer, events) = Self::open(offer, media, opened, &config.network).await?;
         let refused = |why: String| OfferError::Unsupported(format!("the offer cannot be answered: {why}"));
         let answered = match peer.answer(offer, config.gather_timeout).await {
             Ok(text) => {
@@ -137,6 +174,7 @@ impl Peer {
     /// A connection for `offer`; nothing is sent yet.
     async fn open(
         offer: &Offer,
+        media: Media,
         network: OpenedNetwork,
         config: &NetworkConfig,
     ) -> Result<(Self, Events), PublishError> {
@@ -146,7 +184,7 @@ impl Peer {
         let (track, tracks) = mpsc::channel(TRACKS);
         let (channel, channels) = mpsc::channel(CHANNELS);
         let handler = Handler { gathered, link, tracks: track, channels: channel };
-        let (engine, interceptors) = codec::engine(offer).map_err(refused)?;
+        let Media { engine, interceptors, track } = media;
         let OpenedNetwork { runtime, udp_addrs, servers, session } = network;
         let connection = PeerConnectionBuilder::new()
             .with_configuration(RTCConfigurationBuilder::new().with_ice_servers(servers).build())
@@ -160,12 +198,14 @@ impl Peer {
             .build()
             .await
             .map_err(refused)?;
-        let peer = Self {
-            connection: Arc::new(connection),
-            gathered: has_gathered,
-            closed: false,
-            network: session,
-        };
+        let connection: Arc<dyn PeerConnection> = Arc::new(connection);
+        let peer = Self { connection, gathered: has_gathered, closed: false, network: session };
+        if let Some(track) = track
+            && let Err(error) = peer.connection.add_track(track).await
+        {
+            peer.close().await;
+            return Err(refused(error));
+        }
         Ok((peer, Events { link: links, tracks, channels }))
     }
 
@@ -207,12 +247,15 @@ impl Peer {
     /// Whether the peer has closed its DTLS association. The implementation tells of it by no event: its connection
     /// state stays `connected` until ICE gets no more answers.
     pub(super) async fn is_closed_by_peer(&self) -> bool {
+        let gone = |state| matches!(state, Ok(RTCDtlsTransportState::Closed | RTCDtlsTransportState::Failed));
         for receiver in self.connection.get_receivers().await {
             if let Ok(Some(transport)) = receiver.transport().await {
-                return matches!(
-                    transport.state().await,
-                    Ok(RTCDtlsTransportState::Closed | RTCDtlsTransportState::Failed)
-                );
+                return gone(transport.state().await);
+            }
+        }
+        for sender in self.connection.get_senders().await {
+            if let Ok(Some(transport)) = sender.transport().await {
+                return gone(transport.state().await);
             }
         }
         false

@@ -11,11 +11,31 @@ use rtc::peer_connection::transport::RTCIceCandidateType;
 use rtc::statistics::report::{RTCStatsReport, RTCStatsReportEntry};
 use rtc::statistics::stats::ice_candidate_pair::RTCIceCandidatePairStats;
 
-use super::{CandidateKind, CandidatePath, FailedPath};
-use crate::ice::IceTransport;
+use super::socket::Session as NetworkSession;
+use super::{CandidateKind, CandidatePath, FailedPath, HeldBack};
+use crate::ice::{IceTransport, ServerReport};
+
+/// What is reported about a session's way to its peer.
+#[derive(Clone, Default)]
+pub(super) struct Route {
+    pub(super) path: Option<CandidatePath>,
+    pub(super) failed: Vec<FailedPath>,
+    pub(super) servers: Vec<ServerReport>,
+    pub(super) held_back: HeldBack,
+}
+
+impl Route {
+    /// Replaces it by what is known now; a path that was known once stays.
+    pub(super) fn renew(&mut self, stats: &RTCStatsReport, network: &NetworkSession) {
+        let (path, failed) = paths(stats, |relayed| network.relay_transport(relayed));
+        self.path = path.or(self.path.take());
+        self.failed = failed;
+        (self.servers, self.held_back) = (network.report(), network.held_back());
+    }
+}
 
 /// The pair that carries the session, and the others by kind. `relay` tells how a relay is reached by its address.
-pub(super) fn paths(
+fn paths(
     report: &RTCStatsReport,
     relay: impl Fn(SocketAddr) -> Option<IceTransport>,
 ) -> (Option<CandidatePath>, Vec<FailedPath>) {

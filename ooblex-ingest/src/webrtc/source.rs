@@ -13,9 +13,10 @@ use tokio::sync::mpsc;
 
 use super::decoder::Output;
 use super::handle::{Command, SessionHandle, Shared};
+use super::negotiated::Negotiated;
 use super::network::Network;
 use super::offer::Offer;
-use super::peer::Peer;
+use super::peer::{Media, Peer};
 use super::task::Session;
 use super::{PublishError, PublisherId, SessionInfo, WebRtcConfig};
 use crate::decode;
@@ -64,7 +65,8 @@ impl WebRtcSource {
         let offer = Offer::parse(offer, config, decode::supported())?;
         let started = Instant::now();
         let network = Network::new(config.network.clone());
-        let (peer, events, answer) = Peer::negotiate(&offer, &network, servers, config).await?;
+        let (peer, events, answer) =
+            Peer::negotiate(&offer, Media::received(&offer)?, &network, servers, config).await?;
         let text = answer.text.clone();
         let (commands, inbox) = mpsc::channel(1);
         let handle = Arc::new(SessionHandle {
@@ -78,11 +80,9 @@ impl WebRtcSource {
         let (sender, frames) = queue(QueuePolicy::LatestWins);
         let session = Session {
             handle: handle.clone(),
-            peer,
+            negotiated: Negotiated::new(peer, offer, answer, config.gather_timeout),
             events,
             commands: inbox,
-            offer,
-            answer,
             config: config.clone(),
             control: None,
             output: Some(ToQueue(sender)),

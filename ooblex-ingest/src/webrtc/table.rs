@@ -6,15 +6,19 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ooblex_core::StreamId;
+use tokio::sync::mpsc;
 
-use super::handle::SessionHandle;
+use super::handle::{Command, SessionHandle};
+use super::viewer::ViewerHandle;
 use super::{PublishError, PublishRequest, SessionId, WebRtcConfig};
 
-/// All sessions of an endpoint. At most one of them owns a stream: the one that was admitted last for it.
+/// All sessions of an endpoint, publishers' and viewers'. At most one publisher owns a stream: the one that was admitted
+/// last for it.
 #[derive(Default)]
 pub(super) struct Table {
     sessions: HashMap<SessionId, Arc<SessionHandle>>,
     owners: HashMap<StreamId, SessionId>,
+    viewers: HashMap<SessionId, Arc<ViewerHandle>>,
     closed: bool,
 }
 
@@ -45,21 +49,63 @@ impl Table {
             let replaced = owner.as_ref().map(Arc::as_ptr);
             self.sessions.values().filter(move |session| Some(Arc::as_ptr(session)) != replaced)
         };
-        let half_open = |from: Option<IpAddr>| {
-            let waiting = others().filter(|session| !session.shared.has_connected());
-            waiting.filter(|session| from.is_none() || session.address == from).count()
-        };
         if others().count() >= config.max_sessions {
             return Err(PublishError::TooManySessions { limit: config.max_sessions });
         }
-        if half_open(None) >= config.max_half_open {
-            return Err(PublishError::TooManySessions { limit: config.max_half_open });
-        }
-        let limit = config.max_half_open_per_address;
-        if request.address.is_some() && half_open(request.address) >= limit {
-            return Err(PublishError::TooManyFromAddress { limit });
-        }
+        let waiting = others().filter(|session| !session.shared.has_connected());
+        let waiting = waiting.map(|session| session.address).chain(self.waiting_viewers());
+        check_half_open(waiting, request.address, config)?;
         Ok(owner)
+    }
+
+    /// Whether one more viewer may have a session, from `address`.
+    pub(super) fn admit_viewer(
+        &self,
+        address: Option<IpAddr>,
+        config: &WebRtcConfig,
+    ) -> Result<(), PublishError> {
+        if self.closed {
+            return Err(PublishError::ShuttingDown);
+        }
+        if self.viewers.len() >= config.max_viewers {
+            return Err(PublishError::TooManySessions { limit: config.max_viewers });
+        }
+        let waiting = self.sessions.values().filter(|session| !session.shared.has_connected());
+        let waiting = waiting.map(|session| session.address).chain(self.waiting_viewers());
+        check_half_open(waiting, address, config)
+    }
+
+    /// Where viewers come from that have not connected.
+    fn waiting_viewers(&self) -> impl Iterator<Item = Option<IpAddr>> {
+        self.viewers.values().filter(|viewer| !viewer.has_connected()).map(|viewer| viewer.address)
+    }
+
+    pub(super) fn enter_viewer(&mut self, id: SessionId, viewer: Arc<ViewerHandle>) {
+        self.viewers.insert(id, viewer);
+    }
+
+    pub(super) fn remove_viewer(&mut self, id: &SessionId) {
+        self.viewers.remove(id);
+    }
+
+    pub(super) fn viewer(&self, id: &SessionId) -> Option<Arc<ViewerHandle>> {
+        self.viewers.get(id).cloned()
+    }
+
+    pub(super) fn viewers(&self) -> impl Iterator<Item = &Arc<ViewerHandle>> {
+        self.viewers.values()
+    }
+
+    /// The way to a session's task, whichever kind it is of.
+    pub(super) fn commands(&self, id: &SessionId) -> Option<mpsc::Sender<Command>> {
+        let publisher = self.sessions.get(id).map(|session| &session.commands);
+        publisher.or_else(|| self.viewers.get(id).map(|viewer| &viewer.commands)).cloned()
+    }
+
+    /// The ways to all of them.
+    pub(super) fn all_commands(&self) -> Vec<mpsc::Sender<Command>> {
+        let publishers = self.sessions.values().map(|session| &session.commands);
+        publishers.chain(self.viewers.values().map(|viewer| &viewer.commands)).cloned().collect()
     }
 
     /// Enters a session and makes it the owner of its stream.
@@ -111,6 +157,24 @@ impl Table {
     pub(super) fn close(&mut self) {
         self.closed = true;
     }
+}
+
+/// Whether one more session may wait for its peer beside those from `waiting`.
+fn check_half_open(
+    waiting: impl Iterator<Item = Option<IpAddr>>,
+    address: Option<IpAddr>,
+    config: &WebRtcConfig,
+) -> Result<(), PublishError> {
+    let (mut all, mut same) = (0, 0);
+    for from in waiting {
+        all += 1;
+        same += usize::from(address.is_some() && from == address);
+    }
+    if all >= config.max_half_open {
+        return Err(PublishError::TooManySessions { limit: config.max_half_open });
+    }
+    let limit = config.max_half_open_per_address;
+    if same >= limit { Err(PublishError::TooManyFromAddress { limit }) } else { Ok(()) }
 }
 
 #[cfg(test)]

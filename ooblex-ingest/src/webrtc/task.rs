@@ -9,13 +9,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 
-use super::answer::Answer;
 use super::decoder::{Output, Watched};
 use super::handle::{Command, SessionHandle};
-use super::offer::{Offer, usable_candidate};
+use super::negotiated::Negotiated;
 use super::peer::{self, Events, Link, Peer};
 use super::video::{Arrived, Video};
-use super::{Fragment, Restarted, SessionError, WebRtcConfig, channel, report, reports};
+use super::{WebRtcConfig, channel, reports};
 use crate::control::StreamControl;
 use crate::live::{DecodeThread, Feedback, Pushed, Units};
 use crate::picture::PictureLimits;
@@ -28,19 +27,15 @@ const REPORT_TICKS: u32 = 10;
 /// A silent publisher is asked for a key frame every so many ticks: harmless, and it shows whether the connection's
 /// own task still lives.
 const PROBE_TICKS: u32 = 30;
-/// Candidates that a session takes by trickling.
-const MAX_TRICKLED: usize = 128;
 /// Packets that are taken in one go before anything else has its turn.
 const BURST: usize = 64;
 
 /// A running session.
 pub(super) struct Session<O> {
     pub(super) handle: Arc<SessionHandle>,
-    pub(super) peer: Peer,
+    pub(super) negotiated: Negotiated,
     pub(super) events: Events,
     pub(super) commands: mpsc::Receiver<Command>,
-    pub(super) offer: Offer,
-    pub(super) answer: Answer,
     pub(super) config: WebRtcConfig,
     pub(super) control: Option<Arc<dyn StreamControl>>,
     /// Where pictures go; taken when the decoding thread starts.
@@ -93,13 +88,12 @@ struct Running<O> {
     thread: Option<DecodeThread>,
     channels: JoinSet<()>,
     ticks: u32,
-    trickled: usize,
 }
 
 impl<O: Output> Session<O> {
     /// Runs until the session is over. What it held is in the result, to be returned by [`Ended::clean_up`].
     pub(super) async fn run(self) -> Ended {
-        let video = Video::new(&self.offer.video, AssemblerConfig::default());
+        let video = Video::new(&self.negotiated.offer.video, AssemblerConfig::default());
         let mut running = Running {
             session: self,
             video,
@@ -108,13 +102,12 @@ impl<O: Output> Session<O> {
             thread: None,
             channels: JoinSet::new(),
             ticks: 0,
-            trickled: 0,
         };
         let over = running.run().await;
         let Running { session, units, thread, channels, .. } = running;
         units.close();
         session.handle.shared.status().ended = true;
-        Ended { reason: over.reason, waiting: over.waiting, peer: session.peer, thread, channels }
+        Ended { reason: over.reason, waiting: over.waiting, peer: session.negotiated.peer, thread, channels }
     }
 }
 
@@ -198,7 +191,8 @@ impl<O: Output> Running<O> {
         match event {
             Some(TrackRemoteEvent::OnRtpPacket(packet)) => {
                 let header = &packet.header;
-                let orientation = self.session.offer.orientation.and_then(|id| header.get_extension(id));
+                let orientation =
+                    self.session.negotiated.offer.orientation.and_then(|id| header.get_extension(id));
                 self.session.handle.shared.on_packet(now, packet.payload.len());
                 let arrived = Arrived {
                     ssrc: header.ssrc,
@@ -240,7 +234,7 @@ impl<O: Output> Running<O> {
             }
             Link::Disconnected => {
                 tracing::debug!(stream = %handle.stream, "WebRTC publisher answers no connectivity checks");
-                if self.session.peer.is_closed_by_peer().await {
+                if self.session.negotiated.peer.is_closed_by_peer().await {
                     return Err(Over::because("the publisher closed the connection"));
                 }
             }
@@ -290,7 +284,7 @@ impl<O: Output> Running<O> {
             }
         } else if shared.silent_for(now) >= TICK {
             // A peer that closes says so, but the implementation only notes it; see there.
-            if self.session.peer.is_closed_by_peer().await {
+            if self.session.negotiated.peer.is_closed_by_peer().await {
                 return Err(Over::because("the publisher closed the connection"));
             }
             if self.ticks.is_multiple_of(PROBE_TICKS) {
@@ -309,78 +303,27 @@ impl<O: Output> Running<O> {
                 return Err(Over { reason: reason.to_owned(), waiting: Some(done) });
             }
             Some(Command::Trickle { fragment, if_match, reply }) => {
-                let _ = reply.send(self.trickle(fragment, if_match.as_deref()).await);
+                let _ = reply.send(self.session.negotiated.trickle(&fragment, if_match.as_deref()).await);
             }
             Some(Command::Restart { fragment, reply }) => {
-                let _ = reply.send(self.restart(fragment).await);
+                let restarted = self.session.negotiated.restart(&fragment).await;
+                if restarted.is_ok() {
+                    tracing::info!(stream = %self.session.handle.stream, "WebRTC publisher restarted ICE");
+                }
+                let _ = reply.send(restarted);
             }
             None => return Err(Over::because("nobody holds it any more")),
         }
         Ok(())
     }
 
-    async fn trickle(&mut self, fragment: Fragment, if_match: Option<&str>) -> Result<(), SessionError> {
-        match if_match {
-            None => return Err(SessionError::TagRequired),
-            Some(tag) if tag != "*" && tag != self.session.answer.etag => {
-                return Err(SessionError::TagMismatch);
-            }
-            Some(_) => {}
-        }
-        if fragment.credentials.as_ref().is_some_and(|given| *given != self.session.offer.credentials) {
-            let text =
-                "the fragment's ICE credentials are not those of this ICE session; restart with If-Match: *";
-            return Err(SessionError::Fragment(text.to_owned()));
-        }
-        self.add_candidates(&fragment).await
-    }
-
-    async fn add_candidates(&mut self, fragment: &Fragment) -> Result<(), SessionError> {
-        self.trickled += fragment.candidates.len();
-        if self.trickled > MAX_TRICKLED {
-            return Err(SessionError::Fragment(format!(
-                "more than {MAX_TRICKLED} candidates came for one session"
-            )));
-        }
-        let usable = fragment.candidates.iter().filter_map(|c| usable_candidate(&c.candidate));
-        let usable: Vec<_> = usable.map(str::to_owned).collect();
-        self.session.peer.add_candidates(&usable).await;
-        Ok(())
-    }
-
-    async fn restart(&mut self, fragment: Fragment) -> Result<Restarted, SessionError> {
-        let refused = |text: String| SessionError::Fragment(text);
-        let new = fragment.credentials.clone().filter(|new| {
-            let old = &self.session.offer.credentials;
-            new.is_valid() && new.ufrag != old.ufrag && new.pwd != old.pwd
-        });
-        let new =
-            new.ok_or_else(|| refused("an ICE restart needs a new a=ice-ufrag and a new a=ice-pwd".into()))?;
-        let offer = self.session.offer.restarted(new);
-        let patience = self.session.config.gather_timeout;
-        let text = self.session.peer.answer(&offer, patience).await;
-        let text = text.map_err(|error| refused(format!("the ICE restart failed: {error}")))?;
-        let answer = Answer::new(&offer.text, text)
-            .ok_or_else(|| refused("the ICE restart gave no credentials".into()))?;
-        (self.session.offer, self.session.answer) = (offer, answer);
-        self.trickled = 0;
-        self.add_candidates(&fragment).await?;
-        tracing::info!(stream = %self.session.handle.stream, "WebRTC publisher restarted ICE");
-        Ok(self.session.answer.restarted())
-    }
-
     /// Renews what is reported about the session.
     async fn report(&mut self) {
-        let stats = self.session.peer.stats(Instant::now()).await;
-        let network = self.session.peer.network();
-        let (path, failed) = report::paths(&stats, |relayed| network.relay_transport(relayed));
-        let (servers, held_back) = (network.report(), network.held_back());
+        let stats = self.session.negotiated.peer.stats(Instant::now()).await;
         let discarded = stats.inbound_rtp_streams().map(|stream| stream.packets_discarded).sum();
         let counts = self.video.counts();
         let mut status = self.session.handle.shared.status();
-        status.path = path.or(status.path.take());
-        status.failed = failed;
-        (status.servers, status.held_back) = (servers, held_back);
+        status.route.renew(&stats, self.session.negotiated.peer.network());
         status.codec = self.video.codec().or(status.codec);
         status.packets = counts.packets;
         status.packets_lost = counts.lost;

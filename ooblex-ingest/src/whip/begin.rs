@@ -59,7 +59,7 @@ pub(super) struct Begun {
 }
 
 impl Begun {
-    fn new(webrtc: &WebRtc, published: Published) -> Self {
+    pub(super) fn new(webrtc: &WebRtc, published: Published) -> Self {
         Self { webrtc: webrtc.clone(), published: Some(published) }
     }
 

@@ -1,4 +1,4 @@
-//! Publishing pages of other origins, and what `OPTIONS` says (RFC 9725 section 4.2, the Fetch standard).
+//! Publishing and watching pages of other origins, and what `OPTIONS` says (RFC 9725 section 4.2, the Fetch standard).
 
 use axum::extract::Request;
 use axum::middleware::Next;

@@ -10,11 +10,12 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use ooblex_http::Problem;
 
+use super::begin::Begun;
 use super::cors::Takes;
 use super::request::{Target, has_type, mounted_at, publish_request, wrong_type};
+use super::side::Side;
 use super::{SDP, Shared, begin, links};
 use crate::http::body;
-use crate::webrtc::Published;
 
 /// `POST /whip`.
 pub(super) async fn default(State(shared): State<Arc<Shared>>, request: Request) -> Response {
@@ -46,7 +47,12 @@ async fn respond(
     request: Request,
 ) -> Response {
     let (parts, body) = request.into_parts();
-    publish(shared, name, &parts, body).await.unwrap_or_else(|problem| {
+    or_problem(publish(shared, name, &parts, body).await)
+}
+
+/// The response, or the problem with what would be taken.
+pub(super) fn or_problem(result: Result<Response, Problem>) -> Response {
+    result.unwrap_or_else(|problem| {
         let unsupported = problem.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE;
         let mut response = problem.into_response();
         if unsupported {
@@ -63,16 +69,19 @@ async fn publish(
     body: Body,
 ) -> Result<Response, Problem> {
     let Target { stream, effect } = Target::of(parts, name)?;
+    let offer = offer(shared, parts, body).await?;
+    let request = publish_request(shared, &parts.extensions, stream);
+    let begun = begin::begin(shared, &offer, request, effect).await?;
+    created(shared, Side::Publisher, &mounted_at(&parts.extensions, &parts.uri), begun)
+}
+
+/// The offer that a request carries.
+pub(super) async fn offer(shared: &Shared, parts: &Parts, body: Body) -> Result<String, Problem> {
     if !has_type(&parts.headers, SDP) {
         return Err(wrong_type(&parts.headers, SDP));
     }
     let offer = body::collect(&parts.headers, body, shared.webrtc.config().max_offer_bytes).await?;
-    let offer = text(&offer)?;
-    let request = publish_request(shared, &parts.extensions, stream);
-    let mut begun = begin::begin(shared, offer, request, effect).await?;
-    let prefix = mounted_at(&parts.extensions, &parts.uri);
-    let Some(published) = begun.answer() else { return Err(Problem::new(500, "internal", "no answer")) };
-    Ok(created(shared, &prefix, published))
+    text(&offer).map(str::to_owned)
 }
 
 /// The offer as text.
@@ -87,8 +96,14 @@ fn text(offer: &[u8]) -> Result<&str, Problem> {
 }
 
 /// 201, with everything that a client needs for the rest of the session.
-fn created(shared: &Shared, prefix: &str, published: Published) -> Response {
-    let location = format!("{prefix}/whip/sessions/{}", published.id);
+pub(super) fn created(
+    shared: &Shared,
+    side: Side,
+    prefix: &str,
+    mut begun: Begun,
+) -> Result<Response, Problem> {
+    let Some(published) = begun.answer() else { return Err(Problem::new(500, "internal", "no answer")) };
+    let location = format!("{prefix}{}/sessions/{}", side.root(), published.id);
     let mut response = (StatusCode::CREATED, published.answer).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(SDP));
@@ -103,5 +118,5 @@ fn created(shared: &Shared, prefix: &str, published: Published) -> Response {
     }
     Takes::Fragments.accepts(headers);
     links::append(&shared.webrtc.ice_servers().for_page(), true, headers);
-    response
+    Ok(response)
 }

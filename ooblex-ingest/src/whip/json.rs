@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, header};
-use ooblex_core::StreamId;
 use ooblex_http::Problem;
 use serde_json::{Map, Value, json};
 
@@ -27,7 +26,7 @@ pub(super) async fn offer(State(shared): State<Arc<Shared>>, request: Request) -
     let limit = shared.webrtc.config().max_offer_bytes.saturating_mul(ESCAPED).saturating_add(SLACK);
     let body = body::collect(&parts.headers, body, limit).await?;
     let Offer { sdp, model, stream } = read(&body)?;
-    let stream: StreamId = one_stream("the body", stream, "the query", query.stream)?;
+    let stream = one_stream("the body", stream, "the query", query.stream)?.unwrap_or_default();
     let effect = not_blank(model).or(not_blank(query.effect));
     let request = publish_request(&shared, &parts.extensions, stream);
     let mut begun = begin::begin(&shared, &sdp, request, effect).await?;

@@ -1,6 +1,7 @@
-//! WHIP (RFC 9725) and the JSON offer: how publishers reach [`crate::webrtc`] over HTTP.
+//! WHIP (RFC 9725), the JSON offer and WHEP (draft-ietf-wish-whep): how publishers and viewers reach [`crate::webrtc`] over
+//! HTTP.
 //!
-//! [`router`] serves both. What a publisher may choose beside its stream's name goes through [`StreamControl`].
+//! [`router`] serves them all. What a publisher may choose beside its stream's name goes through [`StreamControl`].
 //!
 //! Rights are not checked here: whoever serves the router decides who gets that far, the same for an offer and for
 //! requests about a session, and says by an [`ooblex_http::Caller`] extension who it is. Tokens never appear in what
@@ -15,12 +16,14 @@ mod json;
 mod links;
 mod request;
 mod session;
+mod side;
+mod viewing;
 
 use std::hash::RandomState;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, options, patch, post};
 use http::{HeaderValue, Method, header};
@@ -32,6 +35,7 @@ pub use self::etag::{BadIfMatch, IfMatch};
 #[doc(hidden)]
 pub use self::fragment::fuzz_fragment;
 pub use self::fragment::{FragmentError, parse_fragment, print_fragment};
+use self::side::Side;
 use crate::control::StreamControl;
 use crate::webrtc::WebRtc;
 
@@ -56,12 +60,16 @@ struct Shared {
     key: RandomState,
 }
 
-/// The routes that take WebRTC publishers into the hub of `webrtc`.
+/// The routes that take WebRTC publishers into the hub of `webrtc`, and viewers to its
+/// [`Broadcast`](crate::webrtc::Broadcast).
 ///
 /// | Path | Methods | Is |
 /// |---|---|---|
 /// | `/whip`, `/whip/{stream}` | `POST`, `OPTIONS` | WHIP endpoint; `?stream=`, `?effect=` or `X-Transform-Type` |
 /// | `/whip/sessions/{session}` | `PATCH`, `DELETE`, `OPTIONS` | WHIP session, as `Location` names it |
+/// | `/whep` | `POST`, `OPTIONS` | WHEP endpoint of the stream that began last; `?stream=` |
+/// | `/whep/{stream}` | `POST`, `OPTIONS` | WHEP endpoint of one stream |
+/// | `/whep/sessions/{session}` | `PATCH`, `DELETE`, `OPTIONS` | WHEP session, as `Location` names it |
 /// | `/webrtc/offer`, `/offer` | `POST`, `OPTIONS` | `{"sdp","type","model"?,"stream"?}` to `{"sdp","type","pc_id"}` |
 ///
 /// Errors are problem documents. `Location` is an absolute path; a prefix under which an axum router nests this one
@@ -85,14 +93,25 @@ pub fn router(webrtc: WebRtc, control: Arc<dyn StreamControl>, config: WhipConfi
     Router::new()
         .route("/whip", with(Takes::Sdp, post(endpoint::default)))
         .route("/whip/{stream}", with(Takes::Sdp, post(endpoint::named)))
-        .route(
-            "/whip/sessions/{session}",
-            with(Takes::Fragments, patch(session::patch).delete(session::delete)),
-        )
+        .route("/whip/sessions/{session}", of_session(Side::Publisher))
+        .route("/whep", with(Takes::Sdp, post(viewing::newest)))
+        .route("/whep/{stream}", with(Takes::Sdp, post(viewing::named)))
+        .route("/whep/sessions/{session}", of_session(Side::Viewer))
         .route("/webrtc/offer", with(Takes::Json, post(json::offer)))
         .route("/offer", with(Takes::Json, post(json::offer)))
         .layer(axum::middleware::from_fn(move |request, next| cors.clone().decorate(request, next)))
         .with_state(shared)
+}
+
+/// `PATCH` and `DELETE` of a session.
+fn of_session(side: Side) -> MethodRouter<Arc<Shared>> {
+    let change = async move |State(shared): State<Arc<Shared>>, name: session::Name, request: Request| {
+        session::patch(side, &shared, name, request).await
+    };
+    let end = async move |State(shared): State<Arc<Shared>>, name: session::Name| {
+        session::delete(side, &shared, name).await
+    };
+    with(Takes::Fragments, patch(change).delete(end))
 }
 
 /// Adds `OPTIONS`, and 405 for every other method: RFC 9725 section 4.2 reserves them.

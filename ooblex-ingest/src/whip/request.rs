@@ -9,7 +9,7 @@ use ooblex_http::{Caller, Problem};
 use serde::Deserialize;
 
 use super::Shared;
-use crate::webrtc::{PublishRequest, PublisherId};
+use crate::webrtc::{PublishRequest, PublisherId, ViewRequest};
 
 const X_TRANSFORM_TYPE: &str = "x-transform-type";
 
@@ -37,6 +37,26 @@ impl Target {
         path: Option<Result<Path<String>, PathRejection>>,
     ) -> Result<Self, Problem> {
         let Parameters { stream, effect } = parameters(parts)?;
+        let stream = Self::named(path, stream)?.unwrap_or_default();
+        Ok(Self { stream, effect: not_blank(effect).or(transform_type(&parts.headers)?) })
+    }
+
+    /// The stream alone, of a viewer; `None` if the request names none.
+    ///
+    /// # Errors
+    /// As for [`of`](Self::of).
+    pub(super) fn stream(
+        parts: &Parts,
+        path: Option<Result<Path<String>, PathRejection>>,
+    ) -> Result<Option<StreamId>, Problem> {
+        let stream = parameters(parts)?.stream;
+        Self::named(path, stream)
+    }
+
+    fn named(
+        path: Option<Result<Path<String>, PathRejection>>,
+        query: Option<String>,
+    ) -> Result<Option<StreamId>, Problem> {
         let path = match path {
             None => None,
             Some(Ok(Path(name))) => Some(name),
@@ -44,8 +64,7 @@ impl Target {
                 return Err(Problem::new(400, "bad_name", e.body_text().to_lowercase()).field("stream"));
             }
         };
-        let stream = one_stream("the path", path, "the query", stream)?;
-        Ok(Self { stream, effect: not_blank(effect).or(transform_type(&parts.headers)?) })
+        one_stream("the path", path, "the query", query)
     }
 }
 
@@ -55,13 +74,13 @@ pub(super) fn parameters(parts: &Parts) -> Result<Parameters, Problem> {
     query.map(|Query(p)| p).map_err(|e| Problem::new(400, "bad_query", e.body_text().to_lowercase()))
 }
 
-/// The stream's name from two places that must not disagree; `default` if neither has one.
+/// The stream's name from two places that must not disagree; `None` if neither has one.
 pub(super) fn one_stream(
     first: &str,
     a: Option<String>,
     second: &str,
     b: Option<String>,
-) -> Result<StreamId, Problem> {
+) -> Result<Option<StreamId>, Problem> {
     let name = match (a, b) {
         (Some(a), Some(b)) if a != b => {
             let detail = format!("{first} names the stream {a:?} and {second} {b:?}; leave one out");
@@ -69,8 +88,10 @@ pub(super) fn one_stream(
         }
         (a, b) => a.or(b),
     };
-    let Some(name) = name else { return Ok(StreamId::default()) };
-    StreamId::new(&name).map_err(|e| Problem::new(400, "bad_name", e.to_string()).field("stream").value(name))
+    let Some(name) = name else { return Ok(None) };
+    StreamId::new(&name)
+        .map(Some)
+        .map_err(|e| Problem::new(400, "bad_name", e.to_string()).field("stream").value(name))
 }
 
 /// An effect that is given but blank is none: OBS keeps an empty field of a URL.
@@ -115,6 +136,17 @@ pub(super) fn publish_request(shared: &Shared, extensions: &Extensions, stream: 
         // Without sockets there is no telling callers apart.
         None => PublishRequest { stream, publisher: PublisherId::of_key(b"unknown"), address: None },
     }
+}
+
+/// Who asks to watch. Addresses of this machine are exempt, as for publishers.
+pub(super) fn view_request(
+    shared: &Shared,
+    extensions: &Extensions,
+    stream: Option<StreamId>,
+) -> ViewRequest {
+    let caller = Caller::of_request(extensions, &shared.key);
+    let address = caller.map(|caller| caller.address).filter(|address| !address.is_loopback());
+    ViewRequest { stream, address }
 }
 
 /// What stands before the router's own paths outside, when an axum router nests it: `/live` for

@@ -1,35 +1,34 @@
-//! A WHIP session: `/whip/sessions/{session}`.
-
-use std::sync::Arc;
+//! A WHIP or WHEP session: `/whip/sessions/{session}`, `/whep/sessions/{session}`.
 
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, Request};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use ooblex_http::Problem;
 
 use super::cors::Takes;
 use super::request::{has_type, wrong_type};
+use super::side::Side;
 use super::{FRAGMENT, FragmentError, IfMatch, Shared, fragment, parse_fragment, print_fragment};
 use crate::http::body;
 use crate::webrtc::{Fragment, Restarted, SessionError, SessionId, WebRtc};
 
-type Name = Result<Path<String>, PathRejection>;
+pub(super) type Name = Result<Path<String>, PathRejection>;
 
 /// `DELETE`: the session ends at once. Conditions do not matter here (RFC 9725 section 4.3.1).
-pub(super) async fn delete(State(shared): State<Arc<Shared>>, name: Name) -> Response {
+pub(super) async fn delete(side: Side, shared: &Shared, name: Name) -> Response {
     let closed = match session(name) {
-        Ok(id) => shared.webrtc.close(&id).await,
+        Ok(id) => side.knows(&shared.webrtc, &id) && shared.webrtc.close(&id).await,
         Err(error) => return Problem::from(error).into_response(),
     };
     if closed { StatusCode::OK.into_response() } else { Problem::from(SessionError::Unknown).into_response() }
 }
 
 /// `PATCH`: more candidates, or an ICE restart.
-pub(super) async fn patch(State(shared): State<Arc<Shared>>, name: Name, request: Request) -> Response {
+pub(super) async fn patch(side: Side, shared: &Shared, name: Name, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    change(&shared, name, &parts.headers, body).await.unwrap_or_else(|problem| {
+    change(side, shared, name, &parts.headers, body).await.unwrap_or_else(|problem| {
         let unsupported = problem.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE;
         let mut response = problem.into_response();
         if unsupported {
@@ -39,9 +38,15 @@ pub(super) async fn patch(State(shared): State<Arc<Shared>>, name: Name, request
     })
 }
 
-async fn change(shared: &Shared, name: Name, headers: &HeaderMap, body: Body) -> Result<Response, Problem> {
+async fn change(
+    side: Side,
+    shared: &Shared,
+    name: Name,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
     let id = session(name)?;
-    if shared.webrtc.session(&id).is_none() {
+    if !side.knows(&shared.webrtc, &id) {
         return Err(SessionError::Unknown.into());
     }
     if !has_type(headers, FRAGMENT) {

@@ -2,14 +2,11 @@
 
 mod client;
 mod close;
-mod fuzz;
 mod header;
 mod server;
 
 pub use self::client::{ClientMessage, Hello, Kinds, MAX_TEXT, MessageError, Publishes, Views};
 pub use self::close::{Close, CloseCode};
-#[doc(hidden)]
-pub use self::fuzz::{fuzz_frame, fuzz_message};
 pub use self::header::{HEADER_LEN, Header, HeaderError};
 pub(crate) use self::server::problem_text;
 pub use self::server::{Percentiles, Publishing, ServerMessage, Skipped, Viewing};

@@ -91,6 +91,22 @@ async fn every_violation_has_its_code() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_right_that_is_missing_is_missing_in_one_direction_only() {
+    let server = Server::start().await;
+    let mut client = Client::connect(server.address, "/unseen/ws/live?stream=cam").await;
+    client.say(both()).await;
+    assert_eq!(client.said("error").await["code"], "right_missing");
+    assert_eq!(client.closed().await.0, 1008);
+    let publish = json!({"type": "hello", "publish": {"codecs": ["vp8"]}});
+    Client::hello(server.address, "/unseen/ws/live?stream=cam", publish).await;
+    let view = json!({"type": "hello", "view": {"codecs": ["vp8"]}});
+    let (mut viewer, _) = Client::hello(server.address, "/ws/view?stream=cam", view).await;
+    viewer.say(json!({"type": "effect", "effect": "blur", "id": 5})).await;
+    let error = viewer.said("error").await;
+    assert_eq!((&error["status"], &error["id"]), (&json!(403), &json!(5)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn numbers_rise_by_one_and_no_more_are_on_their_way_than_agreed() {
     let server = Server::start().await;
     let hello = || json!({"type": "hello", "publish": {"codecs": ["vp8"]}});

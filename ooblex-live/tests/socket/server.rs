@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use axum::{Extension, Router};
 use ooblex_core::hub::{Beginning, Hub, HubConfig, StreamFactory};
 use ooblex_core::pipeline::Effect;
 use ooblex_core::{BoxError, FrameSink, PassThrough, StreamId};
 use ooblex_http::{Problem, ServeConfig, serve};
 use ooblex_ingest::control::{Chosen, StreamControl};
-use ooblex_live::socket::{LiveSockets, SocketConfig};
+use ooblex_live::socket::{LiveSockets, MayView, SocketConfig};
 use ooblex_live::{LiveConfig, LiveHub};
 use serde_json::{Map, Value};
 use tokio::net::TcpListener;
@@ -77,7 +78,11 @@ impl Server {
         let sockets = LiveSockets::new(hub.clone(), live.clone(), chose.clone(), sockets);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(serve(listener, sockets.router(), ServeConfig::default(), std::future::pending()));
+        // Who may view is said by whoever serves; here, by the address.
+        let router = Router::new()
+            .nest("/unseen", sockets.router().layer(Extension(MayView(false))))
+            .merge(sockets.router());
+        tokio::spawn(serve(listener, router, ServeConfig::default(), std::future::pending()));
         Self { live, sockets, chose, address }
     }
 

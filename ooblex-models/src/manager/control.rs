@@ -151,7 +151,7 @@ impl Models {
             bytes: file.bytes,
             place: match file.content {
                 Some(_) => FilePlace::Embedded,
-                None => path.find(&file.name).map_or(FilePlace::Missing, FilePlace::Found),
+                None => path.find_file(file).map_or(FilePlace::Missing, FilePlace::Found),
             },
         };
         std::iter::once(file).chain(file.beside.as_deref()).map(status).collect()

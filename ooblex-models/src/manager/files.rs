@@ -112,6 +112,17 @@ impl SearchPath {
         found.ok_or_else(|| FileError::Missing { name: name.to_owned(), searched: self.0.clone() })
     }
 
+    /// Where a model's file is: in its own folder, if it has one, and in no other.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub(super) fn find_file(&self, file: &ModelFile) -> Result<PathBuf, FileError> {
+        match &file.folder {
+            Some(folder) => Self::new([folder.clone()]).find(&file.name),
+            None => self.find(&file.name),
+        }
+    }
+
     /// The weights of a model in `format`, read and checked.
     ///
     /// # Errors
@@ -129,10 +140,7 @@ impl SearchPath {
         if let Some(content) = file.content {
             return Ok(content.into());
         }
-        let path = match &file.folder {
-            Some(folder) => Self::new([folder.clone()]).find(&file.name)?,
-            None => self.find(&file.name)?,
-        };
+        let path = self.find_file(file)?;
         let data = read(&path)?;
         if let Some(expected) = file.sha256.as_deref() {
             let found = sha256(&data);

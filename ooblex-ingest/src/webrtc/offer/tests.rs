@@ -217,3 +217,49 @@ fn who_begins_the_handshake_is_read_at_either_level() {
     assert!(!client(&OBS.replace("setup:actpass", "setup:passive")));
     assert!(client(&OBS.replace("a=mid:0", "a=setup:active\r\na=mid:0")));
 }
+
+fn parse_viewer(text: &str) -> Result<Offer, OfferError> {
+    Offer::parse_viewer(text, &WebRtcConfig::default(), &[VideoCodec::Vp8, VideoCodec::H264])
+}
+
+#[test]
+fn a_viewer_is_sent_the_codec_that_we_prefer_in_the_variant_that_we_send() {
+    let offered = |formats: &[(u8, &str, &str)]| with_video(formats).replace("a=sendonly", "a=recvonly");
+    let h264 = |mode: u8, profile: &str| format!("packetization-mode={mode};profile-level-id={profile}");
+    let (single, main, baseline) = (h264(0, "42e01f"), h264(1, "4d001f"), h264(1, "42e01f"));
+    let all = [
+        (102, "H264/90000", single.as_str()),
+        (103, "H264/90000", main.as_str()),
+        (104, "H264/90000", baseline.as_str()),
+        (96, "VP8/90000", ""),
+        (97, "rtx/90000", "apt=96"),
+    ];
+    let chosen = |formats: &[(u8, &str, &str)]| {
+        let offer = parse_viewer(&offered(formats)).expect("accepted");
+        let [format] = &offer.video[..] else { panic!("{:?}", offer.video) };
+        assert_eq!(offer.text.matches("a=rtpmap:").count(), 2, "that and the audio's: {}", offer.text);
+        format.payload_type
+    };
+    assert_eq!(chosen(&all), 96, "VP8 where it is offered");
+    assert_eq!(chosen(&all[..3]), 104, "baseline where it is offered");
+    assert_eq!(chosen(&all[..2]), 103, "or what decodes baseline, too");
+    let refused = parse_viewer(&offered(&all[..1])).err().expect("refused");
+    assert!(refused.to_string().contains("packetization-mode=1"), "{refused}");
+    let only_vp9 = parse_viewer(&offered(&[(98, "VP9/90000", "profile-id=0")])).err().expect("refused");
+    assert!(only_vp9.to_string().contains("VP9"), "{only_vp9}");
+}
+
+#[test]
+fn a_viewer_asks_to_receive() {
+    let refused = parse_viewer(OBS).err().expect("it sends only");
+    assert!(refused.to_string().contains("a=recvonly"), "{refused}");
+    let receiving = OBS.replace("a=sendonly", "a=recvonly");
+    assert!(parse(&receiving).is_err(), "a publisher has to send");
+    // A second video section gets nothing.
+    let second = receiving.split("m=video").nth(1).expect("a section").replace("a=mid:1", "a=mid:2");
+    let two = format!("{receiving}m=video{second}").replace("BUNDLE 0 1", "BUNDLE 0 1 2");
+    assert_eq!(parse_viewer(&two).expect("accepted").video.len(), 1);
+    let capture = "a=extmap:7 http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time\r\na=ssrc";
+    let offer = parse_viewer(&receiving.replace("a=ssrc", capture)).expect("accepted");
+    assert_eq!((offer.capture_time, offer.orientation), (Some(7), None));
+}

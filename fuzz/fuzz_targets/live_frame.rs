@@ -1,0 +1,6 @@
+#![no_main]
+
+#[path = "../src/live.rs"]
+mod live;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| live::run("live_frame", data));
