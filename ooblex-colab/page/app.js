@@ -98,7 +98,9 @@ class App {
     if (wish.stream) this.chosen = wish.stream;
     this.chooser = /** @type {HTMLSelectElement} */ (byId("stream"));
     this.stage = new Stage(byId("figure"));
-    const server = { url, request, absent, isStill };
+    // What the way up has found out need not be found out again on the way down.
+    const noWebRtc = () => (this.publisher.running && this.ways.up?.reasons.find(([rung]) => rung === "webrtc")?.[1]) || "";
+    const server = { url, request, absent, isStill, noWebRtc };
     this.watcher = new Watcher(server, this.stage, wish.transport, wish.codec, (state) => this.onWay("down", state));
     this.publisher = new Publisher(server, end, wish.transport, wish.codec, {
       onChange: (state) => this.onWay("up", state),
