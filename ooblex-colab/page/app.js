@@ -225,7 +225,9 @@ class App {
       return;
     }
     const known = this.status?.streams.some((s) => s.id === id && s.state !== "ended");
-    this.watcher.show(known ? id : null);
+    // Between two ways up the stream is nobody's: there is nothing to ask for.
+    const between = id === ownStream() && this.publisher.running && this.ways.up?.phase !== "running";
+    this.watcher.show(known && !between ? id : null);
     if (id === null) this.stage.veil("waiting", "Nothing is live yet. Start the camera, or publish from elsewhere.");
   }
 
@@ -234,6 +236,7 @@ class App {
     this.ways[direction] = state;
     const broken = state.phase === "waiting" || state.phase === "refused";
     if (direction === "down" && broken) this.stage.veil("lost", "The picture is interrupted; trying again");
+    if (direction === "up") this.showPicture();
     if (direction === "up" && state.phase === "running") {
       this.choose(ownStream());
       void this.poll();
