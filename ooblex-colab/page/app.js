@@ -98,7 +98,9 @@ class App {
     if (wish.stream) this.chosen = wish.stream;
     this.chooser = /** @type {HTMLSelectElement} */ (byId("stream"));
     this.stage = new Stage(byId("figure"));
-    const server = { url, request, absent, isStill };
+    // What the way up has found out need not be found out again on the way down.
+    const noWebRtc = () => (this.publisher.running && this.ways.up?.reasons.find(([rung]) => rung === "webrtc")?.[1]) || "";
+    const server = { url, request, absent, isStill, noWebRtc };
     this.watcher = new Watcher(server, this.stage, wish.transport, wish.codec, (state) => this.onWay("down", state));
     this.publisher = new Publisher(server, end, wish.transport, wish.codec, {
       onChange: (state) => this.onWay("up", state),
@@ -223,7 +225,9 @@ class App {
       return;
     }
     const known = this.status?.streams.some((s) => s.id === id && s.state !== "ended");
-    this.watcher.show(known ? id : null);
+    // Between two ways up the stream is nobody's: there is nothing to ask for.
+    const between = id === ownStream() && this.publisher.running && this.ways.up?.phase !== "running";
+    this.watcher.show(known && !between ? id : null);
     if (id === null) this.stage.veil("waiting", "Nothing is live yet. Start the camera, or publish from elsewhere.");
   }
 
@@ -232,6 +236,7 @@ class App {
     this.ways[direction] = state;
     const broken = state.phase === "waiting" || state.phase === "refused";
     if (direction === "down" && broken) this.stage.veil("lost", "The picture is interrupted; trying again");
+    if (direction === "up") this.showPicture();
     if (direction === "up" && state.phase === "running") {
       this.choose(ownStream());
       void this.poll();

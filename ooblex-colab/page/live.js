@@ -170,9 +170,13 @@ export class LiveSession {
     }
     let seen = { received: 0, shown: 0 };
     this.seenAt = now();
+    let ticked = now();
     this.timer = window.setInterval(() => {
       this.tell({ type: "ping", t: now() });
       const at = now();
+      // A page that was itself held up has not yet read what came meanwhile.
+      if (at - ticked > 3 * PING) this.heardAt = this.seenAt = at;
+      ticked = at;
       if (at - this.heardAt > SILENT) return this.fail?.(new RungError(`the server was silent for ${SILENT / 1000} s`));
       const { received, shown } = this.down ?? { received: 0, shown: 0 };
       // While nothing comes there is nothing to show.

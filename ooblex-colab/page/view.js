@@ -20,9 +20,13 @@ function say(state, text) {
 
 const wish = wishes();
 const stage = new Stage(byId("figure"));
-let shown = "Connecting";
+/** @type {["connecting" | "live" | "lost", string]} how the stream is */
+let news = ["connecting", "Connecting"];
+let shown = "";
+const sayAll = () => say(news[0], news[0] === "live" ? `${news[1]}, ${shown}` : news[1]);
 const watcher = new Watcher({ url, request, absent, isStill }, stage, wish.transport, wish.codec, (state) => {
   shown = describe(state, NAMES);
+  sayAll();
   document.body.dataset.down = state.phase === "running" ? state.rung : "";
   if (state.phase === "waiting" || state.phase === "refused") stage.veil("lost", "The picture is interrupted; trying again");
 });
@@ -37,16 +41,18 @@ async function poll() {
     const id = wish.stream || status.newest;
     const stream = status.streams.find((/** @type {{ id: string }} */ s) => s.id === id);
     const live = stream?.state === "live";
-    say(live ? "live" : "connecting", live ? `${id} is live, ${shown}` : id ? `${id} is not live` : "Nothing is live yet");
-    // A stream that does not exist yet would be refused; it may begin later.
-    watcher.show(stream ? (wish.stream || status.newest) : null);
+    news = live ? ["live", `${id} is live`] : ["connecting", id ? `${id} is not live` : "Nothing is live yet"];
+    // A stream that does not exist yet, or no longer, would be refused; it may begin later.
+    watcher.show(stream && stream.state !== "ended" ? id : null);
     if (stream && watcher.view && "watch" in watcher.view) watcher.view.watch(stream.processed);
     watcher.onStatus();
     stage.fit();
+    sayAll();
   } catch (error) {
     const refused = error instanceof Refusal && [401, 403, 429].includes(error.status);
     byId("token-form").hidden = !refused;
-    say("lost", refused ? (isGuarded() ? error.message : "A token is needed") : "No connection to the server");
+    news = ["lost", refused ? (isGuarded() ? error.message : "A token is needed") : "No connection to the server"];
+    sayAll();
   }
 }
 

@@ -15,6 +15,7 @@ import { WhepDown } from "./whep.js";
  * @typedef {object} Server
  * @property {(path: string) => URL} url
  * @property {(path: string, body?: unknown) => Promise<any>} request
+ * @property {() => string} [noWebRtc] why WebRTC was just found not to work from here; empty if it was not
  * @property {(id: string) => boolean} isStill whether a stream has pictures, but no new ones
  * @property {(path: string) => Promise<string>} absent why the server does not serve a path; empty if it has
  */
@@ -104,6 +105,8 @@ export class Watcher {
     const whep = async (/** @type {AbortSignal} */ signal) => {
       if (!stream) throw new RungError("WebRTC shows a stream that is chosen by name");
       await has("/whep");
+      const known = server.noWebRtc?.();
+      if (known) throw new RungError(known);
       const view = new WhepDown(server.url(`whep/${encodeURIComponent(stream)}`), server.request);
       return this.begin(view, view.video, signal);
     };

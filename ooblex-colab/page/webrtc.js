@@ -15,6 +15,8 @@ const CONNECT = 2000;
 const INTERRUPTED = 1500;
 /** The server reports several times a second what it got. Without a report for this long nothing passes. */
 const SILENT = 2000;
+/** How often it is looked. */
+const REPORT = 500;
 /** Bits a second that 720p needs to look good. */
 const BITRATE = 2_500_000;
 /** Kilobits a second to begin with. Chromium begins with 300, which is a blurred picture for a quarter of a minute. */
@@ -111,7 +113,7 @@ export class WebRtcSender {
       throw error;
     }
     peer.addEventListener("connectionstatechange", () => this.onConnection(peer));
-    this.timer = window.setInterval(() => void this.report(peer), 500);
+    this.timer = window.setInterval(() => void this.report(peer), REPORT);
   }
 
   /** @param {RTCPeerConnection} peer */
@@ -189,7 +191,9 @@ export class WebRtcSender {
     const transport = all.find((s) => s.type === "transport" && s.selectedCandidatePairId);
     const pair = of(transport?.selectedCandidatePairId) ?? all.find((s) => s.type === "candidate-pair" && s.nominated && s.state === "succeeded");
     const packets = pair?.packetsReceived ?? 0;
-    if (packets !== this.heard.packets) this.heard = { packets, at: now() };
+    // A page that was itself held up does not know what came meanwhile.
+    const late = now() - this.at > 3 * REPORT;
+    if (packets !== this.heard.packets || late) this.heard = { packets, at: now() };
     else if (now() - this.heard.at > SILENT) this.fail?.(new RungError(`the server was silent for ${SILENT / 1000} s`));
     const frames = video?.framesEncoded ?? 0;
     [this.sent, this.at] = [frames, now()];
