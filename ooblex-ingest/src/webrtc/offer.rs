@@ -188,7 +188,7 @@ impl Offer {
         for section in &sections {
             let formats = match (section.kind, media) {
                 ("video", Media::Received(supported)) if section.sends() => {
-                    let formats = video_formats(section, supported)?;
+                    let formats = video_formats(section, supported, "decodes")?;
                     if video.is_empty() {
                         orientation = extension_id(section, orientation::URI);
                     }
@@ -410,7 +410,12 @@ fn decodable(format: &Format, supported: &[VideoCodec]) -> Option<VideoCodec> {
     (format.clock_rate == 90_000 && variant && supported.contains(&codec)).then_some(codec)
 }
 
-fn video_formats(section: &Section<'_>, supported: &[VideoCodec]) -> Result<Vec<Format>, OfferError> {
+/// The formats whose codec is among `supported`, and what repairs them; `does` says what this build does with those.
+fn video_formats(
+    section: &Section<'_>,
+    supported: &[VideoCodec],
+    does: &str,
+) -> Result<Vec<Format>, OfferError> {
     let offered: Vec<Format> = section.formats.iter().filter_map(|pt| format(section, pt)).collect();
     let mut kept = Vec::new();
     for mut format in offered.iter().cloned() {
@@ -443,7 +448,7 @@ fn video_formats(section: &Section<'_>, supported: &[VideoCodec]) -> Result<Vec<
         let offered = if names.is_empty() { "nothing known".to_owned() } else { names.join(", ") };
         let known: Vec<_> = supported.iter().map(|codec| codec.as_str()).collect();
         return Err(unsupported(format!(
-            "the offer's video is {offered}; this build decodes {}",
+            "the offer's video is {offered}; this build {does} {}",
             if known.is_empty() { "no video codec".to_owned() } else { known.join(", ") },
         )));
     }
@@ -452,7 +457,7 @@ fn video_formats(section: &Section<'_>, supported: &[VideoCodec]) -> Result<Vec<
 
 /// The one format that a viewer is sent: of the codec that comes first among those that it takes.
 fn sendable_format(section: &Section<'_>, sendable: &[VideoCodec]) -> Result<Format, OfferError> {
-    let mut formats = video_formats(section, sendable)?;
+    let mut formats = video_formats(section, sendable, "sends")?;
     // Packets of mode 0 cannot carry parts of a NAL unit. What is sent is constrained baseline, which decoders of the
     // other profiles take, too.
     formats.retain(|f| {

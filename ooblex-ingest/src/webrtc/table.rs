@@ -265,4 +265,38 @@ mod tests {
         table.close();
         assert!(matches!(add(&mut table, &from(9, "192.0.2.9"), now), Err(PublishError::ShuttingDown)));
     }
+
+    #[test]
+    fn viewers_have_limits_of_their_own_but_wait_with_publishers() {
+        let (mut table, now) = (Table::default(), Instant::now());
+        let config = WebRtcConfig { max_viewers: 3, ..config() };
+        let from = |address: &str| Some(address.parse().expect("address"));
+        let enter = |table: &mut Table, address| {
+            let id = SessionId::random().expect("random");
+            let commands = mpsc::channel(1).0;
+            let codec = crate::decode::VideoCodec::Vp8;
+            let viewer = Arc::new(ViewerHandle::new(None, address, codec, now, commands));
+            table.enter_viewer(id, viewer.clone());
+            (id, viewer)
+        };
+        add(&mut table, &request("a", "me", Some("192.0.2.1")), now).expect("room");
+        enter(&mut table, from("192.0.2.1"));
+        let error = table.admit_viewer(from("192.0.2.1"), &config).expect_err("two wait");
+        assert!(matches!(error, PublishError::TooManyFromAddress { limit: 2 }));
+        let error = add(&mut table, &request("b", "me", Some("192.0.2.1")), now).expect_err("likewise");
+        assert!(matches!(error, PublishError::TooManyFromAddress { limit: 2 }));
+        table.admit_viewer(None, &config).expect("no address, no such limit");
+        let (id, viewer) = enter(&mut table, from("192.0.2.2"));
+        enter(&mut table, None);
+        for viewer in table.viewers() {
+            viewer.on_connected();
+        }
+        let error = table.admit_viewer(None, &config).expect_err("three are there");
+        assert!(matches!(error, PublishError::TooManySessions { limit: 3 }));
+        // No viewer owns a stream or is found as a publisher.
+        assert!(table.get(&id).is_none() && table.commands(&id).is_some() && table.streams().count() == 1);
+        table.remove_viewer(&id);
+        assert!(table.commands(&id).is_none() && viewer.has_connected());
+        table.admit_viewer(None, &config).expect("room again");
+    }
 }

@@ -59,7 +59,7 @@ impl ViewerHandle {
     }
 
     /// The viewer is reached; true the first time.
-    pub(super) fn on_connected(&self) -> bool {
+    pub(in super::super) fn on_connected(&self) -> bool {
         !self.connected.swap(true, Ordering::Relaxed)
     }
 
