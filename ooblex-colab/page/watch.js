@@ -101,10 +101,17 @@ export class Watcher {
       const absent = await server.absent(name);
       if (absent) throw new RungError(absent);
     };
+    const moves = () => {
+      if (this.forced || !server.isStill(stream)) return;
+      // Video is for what is new: the newest picture of such a stream is older than any budget.
+      this.wasStill = true;
+      throw new RungError("the stream stands still");
+    };
     const canvas = () => document.createElement("canvas");
     const whep = async (/** @type {AbortSignal} */ signal) => {
       if (!stream) throw new RungError("WebRTC shows a stream that is chosen by name");
       await has("/whep");
+      moves();
       const known = server.noWebRtc?.();
       if (known) throw new RungError(known);
       const view = new WhepDown(server.url(`whep/${encodeURIComponent(stream)}`), server.request);
@@ -112,11 +119,7 @@ export class Watcher {
     };
     const live = async (/** @type {Codec[]} */ codecs, /** @type {AbortSignal} */ signal) => {
       await has("/ws/view");
-      if (!this.forced && server.isStill(stream)) {
-        // Video is for what is new: the newest picture of such a stream is older than any budget.
-        this.wasStill = true;
-        throw new RungError("the stream stands still");
-      }
+      moves();
       const place = canvas();
       const url = server.url("ws/view");
       if (stream) url.searchParams.set("stream", stream);

@@ -231,7 +231,7 @@ fn the_page_finds_back_to_a_server_that_was_restarted() {
     let browser = Browser::start(programs, None);
     browser.open(&server.url("/"));
     let size = format!(
-        "const shown = document.querySelector('{PICTURE}'); return shown.naturalWidth || shown.width"
+        "const shown = document.querySelector('{PICTURE}'); return shown.naturalWidth || shown.videoWidth || shown.width"
     );
     wait_for("the demo", || (browser.run(&size) == 640).then_some(()));
     browser.screenshot("demo_desktop");
