@@ -12,7 +12,7 @@ fn conform(which: impl Fn(&KindSpec) -> bool) {
     ooblex_models::register(&mut registry);
     let kinds: Vec<String> =
         registry.kinds().filter(|kind| which(kind)).map(|kind| kind.name.clone()).collect();
-    assert!(kinds.len() > 3, "{kinds:?}");
+    assert!(!kinds.is_empty());
     for kind in kinds {
         conformance(|| registry.build(&kind, &Options::new()).expect("builds"), FRAMES)
             .unwrap_or_else(|e| panic!("{kind}: {e}"));
@@ -30,6 +30,13 @@ fn what_looks_for_faces_conforms() {
 }
 
 #[test]
+fn what_looks_for_things_conforms() {
+    conform(|kind| kind.name == "object_detection");
+}
+
+#[test]
 fn what_else_runs_models_conforms() {
-    conform(|kind| kind.needs_model.is_some() && !kind.name.contains("face"));
+    conform(|kind| {
+        kind.needs_model.is_some() && !kind.name.contains("face") && kind.name != "object_detection"
+    });
 }

@@ -117,7 +117,8 @@ fn the_description_lists_every_route_of_the_contract() {
         let names: Vec<&str> = operation["parameters"].as_array().map_or(Vec::new(), |parameters| {
             parameters.iter().filter(|p| p["in"] == "path").filter_map(|p| p["name"].as_str()).collect()
         });
-        let placed = ["name", "model"].into_iter().filter(|name| path.contains(&format!("{{{name}}}")));
+        let placed =
+            ["name", "model", "file"].into_iter().filter(|name| path.contains(&format!("{{{name}}}")));
         assert_eq!(names, placed.collect::<Vec<_>>(), "{path}");
     }
     check_references(&document, &document);
@@ -127,7 +128,10 @@ fn the_description_lists_every_route_of_the_contract() {
         for method in entry.as_object().unwrap().keys().filter(|key| ["get", "post"].contains(&key.as_str()))
         {
             let name = if path.starts_with("/set_effect") { "none" } else { "cam" };
-            let target = path.replace("{name}", name).replace("{model}", "blazeface_short_128");
+            let target = path
+                .replace("{name}", name)
+                .replace("{model}", "blazeface_short_128")
+                .replace("{file}", "app.js");
             let status = if target.ends_with(".mjpg") {
                 send(server.addr, "HEAD", &target, &[], &[]).status
             } else {
