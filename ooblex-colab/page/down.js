@@ -161,6 +161,11 @@ export class Down {
       });
   }
 
+  /** Another stream begins, whose numbers have nothing to do with those of the last one. */
+  moveOn() {
+    this.last = -1;
+  }
+
   /**
    * @param {CanvasImageSource} image
    * @param {number} width

@@ -210,6 +210,7 @@ export class LiveSession {
         this.clock.add(said.t, now(), said.time / 1000);
         break;
       case "quality":
+        if (this.quality && this.quality.stream !== said.stream) this.down?.moveOn();
         this.quality = said;
         break;
       case "stats":

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ooblex_core::{ParamType, Registry};
 use ooblex_models::Chain;
+use ooblex_models::engine;
 use ooblex_models::manager::Models;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -168,6 +169,14 @@ impl App {
     }
 
     fn serve(self, loaded: Loaded) -> ExitCode {
+        // Of an engine or a library that was named and is not there the user hears now, not with the first stream.
+        let (kind, library) = (loaded.config.engine.kind(), loaded.config.onnxruntime.as_deref());
+        if (kind.is_some() || library.is_some())
+            && let Err(error) = engine::choose(kind, library)
+        {
+            let setting = if kind.is_some() { "engine" } else { "onnxruntime" };
+            return refuse(&[Invalid::Text(format!("{setting} (from {}): {error}", loaded.origin(setting)))]);
+        }
         start_logging(&loaded.config);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(loaded.config.worker_threads)

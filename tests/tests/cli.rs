@@ -53,6 +53,13 @@ fn values_out_of_range_name_the_range_and_all_of_them_are_told() {
     let (code, _, error) = server::run(&["--mjpeg-port", "0", "--model-name", "sepiaa"]);
     assert_ne!(code, 0);
     assert!(error.contains("sepiaa") && error.contains("sepia"), "{error}");
+    // What was asked for by name is not found missing with the first stream.
+    let (code, _, error) = server::run(&["--mjpeg-port", "0", "--engine", "torch"]);
+    assert_eq!(code, 2, "{error}");
+    assert!(error.contains("engine (from --engine)") && error.contains("torch"), "{error}");
+    let (code, _, error) = server::run(&["--mjpeg-port", "0", "--onnxruntime", "/nowhere/libonnxruntime.so"]);
+    assert_eq!(code, 2, "{error}");
+    assert!(error.contains("onnxruntime (from --onnxruntime)") && error.contains("/nowhere/"), "{error}");
 }
 
 #[test]
