@@ -16,6 +16,7 @@
 //! # Ok(()) }
 //! ```
 
+mod allowance;
 mod caller;
 mod connection;
 mod io;
@@ -24,6 +25,7 @@ mod problem;
 mod serve;
 mod takeover;
 
+pub use allowance::Allowance;
 pub use caller::Caller;
 pub use limits::{ConnectionGuard, ConnectionLimits, raise_file_limit};
 pub use problem::{Problem, ProblemCode};

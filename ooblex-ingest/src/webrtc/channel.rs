@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ooblex_core::StreamId;
-use ooblex_http::Problem;
+use ooblex_http::{Allowance, Problem};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use webrtc::data_channel::{DataChannel, DataChannelEvent};
@@ -34,33 +34,9 @@ enum Command {
     },
 }
 
-/// How many commands are still allowed.
-struct Allowance {
-    left: u32,
-    at: Instant,
-}
-
-impl Allowance {
-    fn new(now: Instant) -> Self {
-        Self { left: BURST, at: now }
-    }
-
-    fn take(&mut self, now: Instant) -> bool {
-        let earned = now.saturating_duration_since(self.at).as_micros() / REFILL.as_micros();
-        let earned = u32::try_from(earned).unwrap_or(u32::MAX);
-        if earned > 0 {
-            self.left = self.left.saturating_add(earned).min(BURST);
-            self.at = if self.left == BURST { now } else { self.at + REFILL * earned };
-        }
-        let allowed = self.left > 0;
-        self.left = self.left.saturating_sub(1);
-        allowed
-    }
-}
-
 /// Serves one data channel until it closes.
 pub(super) async fn serve(channel: Arc<dyn DataChannel>, stream: StreamId, control: Arc<dyn StreamControl>) {
-    let mut allowance = Allowance::new(Instant::now());
+    let mut allowance = Allowance::new(BURST, REFILL, Instant::now());
     while let Some(event) = channel.poll().await {
         match event {
             DataChannelEvent::OnMessage(message) => {
@@ -199,7 +175,7 @@ mod tests {
     #[test]
     fn commands_are_limited_in_number_over_time() {
         let start = Instant::now();
-        let mut allowance = Allowance::new(start);
+        let mut allowance = Allowance::new(BURST, REFILL, start);
         let taken = |allowance: &mut Allowance, now| (0..1000).filter(|_| allowance.take(now)).count();
         assert_eq!(taken(&mut allowance, start), BURST as usize);
         assert_eq!(taken(&mut allowance, start + REFILL * 5 / 2), 2);

@@ -4,35 +4,18 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use ooblex_http::Allowance;
+
 /// Text messages that may come at once, and how fast the allowance returns: a viewer acknowledges 60 pictures a second,
 /// and a slider that is dragged sends as many effects.
 const BURST: u32 = 300;
 const REFILL: Duration = Duration::from_millis(5);
+/// The same in messages a second.
+pub(super) const TEXTS_A_SECOND: u128 = 1000 / REFILL.as_millis();
 
-/// How many text messages are still allowed.
-pub(super) struct Allowance {
-    left: u32,
-    at: Instant,
-}
-
-impl Allowance {
-    pub(super) const A_SECOND: u128 = 1000 / REFILL.as_millis();
-
-    pub(super) fn new(now: Instant) -> Self {
-        Self { left: BURST, at: now }
-    }
-
-    pub(super) fn take(&mut self, now: Instant) -> bool {
-        let earned = now.saturating_duration_since(self.at).as_micros() / REFILL.as_micros();
-        let earned = u32::try_from(earned).unwrap_or(u32::MAX);
-        if earned > 0 {
-            self.left = self.left.saturating_add(earned).min(BURST);
-            self.at = if self.left == BURST { now } else { self.at + REFILL * earned };
-        }
-        let allowed = self.left > 0;
-        self.left = self.left.saturating_sub(1);
-        allowed
-    }
+/// The text messages that a new socket may send.
+pub(super) fn texts(now: Instant) -> Allowance {
+    Allowance::new(BURST, REFILL, now)
 }
 
 /// Counts sockets, in total and by caller.
@@ -106,7 +89,7 @@ mod tests {
     #[test]
     fn messages_are_limited_over_time() {
         let start = Instant::now();
-        let mut allowance = Allowance::new(start);
+        let mut allowance = texts(start);
         let taken = |allowance: &mut Allowance, now| (0..1000).filter(|_| allowance.take(now)).count();
         assert_eq!(taken(&mut allowance, start), BURST as usize);
         assert_eq!(taken(&mut allowance, start + REFILL * 5 / 2), 2);

@@ -8,7 +8,7 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::SplitStream;
-use ooblex_http::Problem;
+use ooblex_http::{Allowance, Problem};
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
@@ -17,7 +17,7 @@ use super::Shared;
 use super::begin::{self, Agreed, Entry, Refused};
 use super::climb::Limits;
 use super::effects::{Effects, Switched, Wish};
-use super::limits::Allowance;
+use super::limits::{TEXTS_A_SECOND, texts};
 use super::outbox::{Outbox, Stuck};
 use super::publish::{Became, Publish, Reply};
 use super::view::{Seen, View, micros};
@@ -204,7 +204,7 @@ impl Session {
             publish,
             view,
             effects,
-            texts: Allowance::new(now),
+            texts: texts(now),
             tick,
             ticks: 0,
             begun: now,
@@ -350,7 +350,7 @@ impl Session {
 
     fn text(&mut self, text: &str, now: Instant) -> Result<(), End> {
         if !self.texts.take(now) {
-            let reason = format!("too many messages; at most {} a second are read", Allowance::A_SECOND);
+            let reason = format!("too many messages; at most {} a second are read", TEXTS_A_SECOND);
             return Err(Close::new(CloseCode::TryLater, reason).into());
         }
         let message = ClientMessage::parse(text).map_err(|e| Close::new(CloseCode::Text, e.to_string()))?;
