@@ -11,8 +11,9 @@ use rtc::rtp_transceiver::rtp_sender::{
 };
 use webrtc::error::Result;
 
+use super::deliver::Deliver;
 use super::offer::{Format, Offer};
-use super::reports::SenderReports;
+use super::reports::has_report;
 use crate::rtp::orientation;
 
 /// Media engine and interceptors for one session: NACK, key frame requests, transport-wide feedback, receiver
@@ -34,7 +35,7 @@ pub(super) fn engine(offer: &Offer) -> Result<(MediaEngine, Registry)> {
     let registry = configure_nack(Registry::new(), &mut engine);
     configure_simulcast_extension_headers(&mut engine)?;
     let registry = configure_twcc_receiver_only(registry, &mut engine)?;
-    let registry = configure_rtcp_reports(registry).with(Slot::from(20_000), SenderReports::default());
+    let registry = configure_rtcp_reports(registry).with(Slot::from(20_000), Deliver::new(has_report));
     Ok((engine, registry))
 }
 

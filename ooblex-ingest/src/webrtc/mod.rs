@@ -9,6 +9,7 @@ mod channel;
 mod codec;
 mod config;
 mod decoder;
+mod deliver;
 mod endpoint;
 mod error;
 mod fuzz;

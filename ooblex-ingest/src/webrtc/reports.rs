@@ -1,12 +1,9 @@
-//! Lets sender reports through to the track: they tie media time to the sender's clock.
+//! Sender reports tie media time to the sender's clock.
 
-use std::collections::VecDeque;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
-use rtc::interceptor::{Attribute, Interceptor, Packet, StreamInfo, TaggedPacket};
+use rtc::rtcp;
 use rtc::rtcp::sender_report::SenderReport;
-use rtc::sansio::Protocol;
-use webrtc::error::Error;
 
 use super::video::SenderClock;
 
@@ -15,49 +12,9 @@ const NTP_TO_UNIX: u64 = 2_208_988_800;
 /// A sender whose clock is further off than this has none worth telling.
 const PLAUSIBLE: Duration = Duration::from_secs(24 * 3600);
 
-/// Marks inbound sender reports for delivery; everything else passes as it is.
-#[derive(Default)]
-pub(super) struct SenderReports {
-    read: VecDeque<TaggedPacket>,
-    write: VecDeque<TaggedPacket>,
-}
-
-impl Protocol<TaggedPacket, TaggedPacket, ()> for SenderReports {
-    type Rout = TaggedPacket;
-    type Wout = TaggedPacket;
-    type Eout = ();
-    type Error = Error;
-    type Time = Instant;
-
-    fn handle_read(&mut self, mut packet: TaggedPacket) -> Result<(), Error> {
-        if let Packet::Rtcp(packets) = &packet.message.packet
-            && packets.iter().any(|packet| packet.as_any().is::<SenderReport>())
-        {
-            packet.message.add(Attribute::DeliverToApplication);
-        }
-        self.read.push_back(packet);
-        Ok(())
-    }
-
-    fn poll_read(&mut self) -> Option<TaggedPacket> {
-        self.read.pop_front()
-    }
-
-    fn handle_write(&mut self, packet: TaggedPacket) -> Result<(), Error> {
-        self.write.push_back(packet);
-        Ok(())
-    }
-
-    fn poll_write(&mut self) -> Option<TaggedPacket> {
-        self.write.pop_front()
-    }
-}
-
-impl Interceptor for SenderReports {
-    fn bind_local_stream(&mut self, _info: &StreamInfo) {}
-    fn unbind_local_stream(&mut self, _info: &StreamInfo) {}
-    fn bind_remote_stream(&mut self, _info: &StreamInfo) {}
-    fn unbind_remote_stream(&mut self, _info: &StreamInfo) {}
+/// Whether a compound packet has one.
+pub(super) fn has_report(packets: &[Box<dyn rtcp::Packet>]) -> bool {
+    packets.iter().any(|packet| packet.as_any().is::<SenderReport>())
 }
 
 /// The clock of a report's sender, unless it is implausible at `now`.

@@ -16,8 +16,8 @@ use rtc::rtp_transceiver::rtp_sender::{RTCPFeedback, RTCRtpHeaderExtensionCapabi
 use webrtc::error::Result;
 
 use super::super::codec::parameters;
+use super::super::deliver::Deliver;
 use super::super::offer::Offer;
-use super::listen::Listen;
 use super::send::CAPTURE_TIME;
 
 /// Packets that can be sent again, a power of two: two seconds of the best quality, 600 kB.
@@ -65,7 +65,7 @@ pub(in super::super) fn engine(offer: &Offer) -> Result<(MediaEngine, Registry, 
         .with(Slot::CongestionControl, CongestionControlBuilder::new(watched).build())
         .with(Slot::NackResponder, NackResponderBuilder::new().with_size(HISTORY).build())
         .with(Slot::ReceiverReport, ReceiverReportBuilder::new().build())
-        .with(Slot::from(LISTEN), Listen::default());
+        .with(Slot::from(LISTEN), Deliver::new(|_| true));
     Ok((engine, registry, estimate))
 }
 
