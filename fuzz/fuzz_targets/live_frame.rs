@@ -3,4 +3,4 @@
 #[path = "../src/live.rs"]
 mod live;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| live::run("live_frame", data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| live::live_frame(data));

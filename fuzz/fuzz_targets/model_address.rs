@@ -3,4 +3,4 @@
 #[path = "../src/models.rs"]
 mod models;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| models::run("model_address", data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| models::model_address(data));

@@ -10,12 +10,6 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] =
     &[("model_address", model_address), ("model_manifest", model_manifest), ("model_resume", model_resume)];
 
-/// Gives the target of that name its input.
-pub fn run(name: &str, data: &[u8]) {
-    let (_, target) = TARGETS.iter().find(|(known, _)| *known == name).expect("a known target");
-    target(data);
-}
-
 /// SHA-256 of `abc`, FIPS 180-2 appendix B.1.
 const SUM: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 const ADDRESS: &str = "https://example.org/models/list.json";
@@ -33,7 +27,7 @@ fn check_address(address: &Address) {
 }
 
 /// An address, a line break, and what is to be joined to it.
-fn model_address(data: &[u8]) {
+pub fn model_address(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let (address, reference) = text.split_once('\n').unwrap_or((&text, ""));
     let Ok(address) = Address::parse(address) else { return };
@@ -44,7 +38,7 @@ fn model_address(data: &[u8]) {
 }
 
 /// A manifest.
-fn model_manifest(data: &[u8]) {
+pub fn model_manifest(data: &[u8]) {
     let address = Address::parse(ADDRESS).expect("a good address");
     let Ok(manifest) = Manifest::parse(data, &address) else { return };
     for file in manifest.models.iter().flat_map(|model| &model.files) {
@@ -59,7 +53,7 @@ fn model_manifest(data: &[u8]) {
 }
 
 /// Lines: the length of a part, its note, and of a response the status, ETag, length and range.
-fn model_resume(data: &[u8]) {
+pub fn model_resume(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let mut lines = text.split('\n');
     let mut line = || lines.next().filter(|line| !line.is_empty());
