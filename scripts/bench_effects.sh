@@ -7,21 +7,9 @@
 # Prints the least time of each in milliseconds and their ratio; above 1.00 means slower than OpenCV.
 set -eu
 cd "$(dirname "$0")/.."
-python=${1:-}
-if [ -z "$python" ]; then
-    python=target/bench-venv/bin/python
-    if [ ! -x "$python" ]; then
-        python3 -m venv target/bench-venv
-        "$python" -m pip install --quiet -r scripts/golden/requirements.txt
-    fi
-fi
-bench=$(cargo bench --quiet --profile release -p ooblex-models --bench effects --no-run --message-format=json |
-    "$python" -c 'import json, sys
-for line in sys.stdin:
-    message = json.loads(line)
-    if message.get("executable") and message["target"]["name"] == "effects":
-        print(message["executable"])')
-export CRITERION_HOME=target/criterion
+. scripts/bench_common.sh
+find_python "${1:-}"
+build_bench effects
 printf '%-16s %10s %10s %8s\n' effect ooblex_ms opencv_ms ratio
 for effect in edge_detection cartoon grayscale sepia blur pixelate invert mirror emboss sketch sharpen vintage denoise; do
     "$bench" --bench --quiet "effects_720p/$effect\$" >/dev/null 2>&1

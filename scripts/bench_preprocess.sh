@@ -7,21 +7,9 @@
 # Prints the least time of each in milliseconds, OpenCV's from I420 and from BGR, and the ratio of ours to the former.
 set -eu
 cd "$(dirname "$0")/.."
-python=${1:-}
-if [ -z "$python" ]; then
-    python=target/bench-venv/bin/python
-    if [ ! -x "$python" ]; then
-        python3 -m venv target/bench-venv
-        "$python" -m pip install --quiet -r scripts/golden/requirements.txt
-    fi
-fi
-bench=$(cargo bench --quiet --profile release -p ooblex-models --bench preprocess --no-run --message-format=json |
-    "$python" -c 'import json, sys
-for line in sys.stdin:
-    message = json.loads(line)
-    if message.get("executable") and message["target"]["name"] == "preprocess":
-        print(message["executable"])')
-export CRITERION_HOME=target/criterion
+. scripts/bench_common.sh
+find_python "${1:-}"
+build_bench preprocess
 printf '%-24s %10s %12s %12s %8s\n' input ooblex_ms from_i420_ms from_bgr_ms ratio
 for input in i420_128_letterbox i420_256x144_stretch i420_256x256_stretch i420_416_letterbox i420_640x384_stretch \
     i420_192_square_of_150 i420_192_square_of_370 i420_192_square_of_600; do
