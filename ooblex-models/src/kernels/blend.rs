@@ -197,15 +197,6 @@ mod tests {
 
     use super::*;
 
-    fn grid(width: usize, height: usize, value: impl Fn(usize, usize) -> u16) -> Grid {
-        let mut grid = Grid::default();
-        grid.resize(width, height);
-        for y in 0..height {
-            grid.row_mut(y).iter_mut().enumerate().for_each(|(x, v)| *v = value(x, y));
-        }
-        grid
-    }
-
     #[test]
     fn all_or_nothing_is_kept_to_the_bit() {
         for (width, height) in [(1, 1), (2, 3), (31, 18), (64, 33), (90, 50)] {
@@ -214,7 +205,7 @@ mod tests {
                 let other = random_image(format, width, height, ColorSpace::JPEG, 1, 8);
                 for (levels, keep) in [(1, FULL), (2, 0), (3, FULL), (4, 0)] {
                     let sides = [width, height].map(|side| (side as usize).div_ceil(1 << levels));
-                    let mask = grid(sides[0], sides[1], |_, _| keep);
+                    let mask = Grid::from_fn(sides[0], sides[1], |_, _| keep);
                     let mut image = original.clone();
                     let mut row = Vec::new();
                     let mut behind = Picture::new(&other, &mut row);
@@ -234,7 +225,7 @@ mod tests {
         let mut image = random_image(PixelFormat::I420, 64, 64, ColorSpace::JPEG, 0, 1);
         (0..3).for_each(|i| image.plane_mut(i).expect("host").fill(200));
         // From nothing on the left to everything on the right.
-        let mask = grid(32, 32, |x, _| (x as u16).min(31) * (FULL / 31));
+        let mask = Grid::from_fn(32, 32, |x, _| (x as u16).min(31) * (FULL / 31));
         let mut flat = Flat::new([100.0; 3], [100.0; 3], 64);
         Blend::default().run(Simd::detect(), &mut image, &mask, 1, &mut flat).expect("blends");
         for (index, shift) in [(0, 1), (1, 0), (2, 0)] {
@@ -252,7 +243,7 @@ mod tests {
     #[test]
     fn a_gradient_runs_from_top_to_bottom() {
         let mut image = random_image(PixelFormat::I420, 20, 100, ColorSpace::JPEG, 0, 1);
-        let nothing = grid(10, 50, |_, _| 0);
+        let nothing = Grid::from_fn(10, 50, |_, _| 0);
         let mut flat = Flat::new([0.0, 10.0, 250.0], [250.0, 110.0, 50.0], 100);
         Blend::default().run(Simd::detect(), &mut image, &nothing, 1, &mut flat).expect("blends");
         let at = |plane: usize, y: usize| image.plane(plane).expect("host").row(y)[7];
@@ -263,7 +254,8 @@ mod tests {
     #[test]
     fn grids_show_where_nothing_is_kept() {
         let mut image = random_image(PixelFormat::I420, 70, 40, ColorSpace::JPEG, 0, 1);
-        let (nothing, half) = (grid(18, 10, |_, _| 0), grid(18, 10, |x, _| if x < 9 { 0 } else { FULL }));
+        let (nothing, half) =
+            (Grid::from_fn(18, 10, |_, _| 0), Grid::from_fn(18, 10, |x, _| if x < 9 { 0 } else { FULL }));
         let mut grow = Default::default();
         let mut grown = Grown::new([&half, &half, &half], 2, &mut grow);
         Blend::default().run(Simd::detect(), &mut image, &nothing, 2, &mut grown).expect("blends");

@@ -57,6 +57,17 @@ impl Grid {
         &self.data
     }
 
+    /// Samples by column and row.
+    #[cfg(test)]
+    pub(crate) fn from_fn(width: usize, height: usize, value: impl Fn(usize, usize) -> u16) -> Self {
+        let mut grid = Self::default();
+        grid.resize(width, height);
+        for y in 0..height {
+            grid.row_mut(y).iter_mut().enumerate().for_each(|(x, v)| *v = value(x, y));
+        }
+        grid
+    }
+
     /// See [`samples`](Self::samples).
     pub(crate) fn samples_mut(&mut self) -> &mut [u16] {
         &mut self.data

@@ -146,15 +146,6 @@ mod tests {
     use super::*;
     use crate::kernels::mirrored;
 
-    fn mask(width: usize, height: usize, value: impl Fn(usize, usize) -> u16) -> Grid {
-        let mut grid = Grid::default();
-        grid.resize(width, height);
-        for y in 0..height {
-            grid.row_mut(y).iter_mut().enumerate().for_each(|(x, v)| *v = value(x, y));
-        }
-        grid
-    }
-
     #[test]
     fn nothing_of_the_inside_bleeds_out() {
         let mut image = Image::black(120, 80, &BufferPool::default()).expect("a picture");
@@ -164,7 +155,7 @@ mod tests {
                 .enumerate()
                 .for_each(|(x, v)| *v = if (40..80).contains(&x) && y >= 20 { 255 } else { 30 });
         }
-        let keep = mask(60, 40, |x, y| if (20..40).contains(&x) && y >= 10 { FULL } else { 0 });
+        let keep = Grid::from_fn(60, 40, |x, y| if (20..40).contains(&x) && y >= 10 { FULL } else { 0 });
         let mut surround = Surround::default();
         for (sigma, levels) in [(6.0, 1), (12.0, 2), (40.0, 4)] {
             let blurred = surround.run(Simd::detect(), &image, &keep, 1, sigma).expect("blurs");
@@ -189,7 +180,7 @@ mod tests {
         for (width, height) in [(1u32, 1u32), (3, 9), (64, 41)] {
             let image = random_image(PixelFormat::Gray8, width, height, ColorSpace::JPEG, 0, 5);
             let (w, h) = ((width as usize).div_ceil(2), (height as usize).div_ceil(2));
-            let keep = mask(w, h, |x, y| ((x * 7 + y * 3) % 11) as u16 * (FULL / 10));
+            let keep = Grid::from_fn(w, h, |x, y| ((x * 7 + y * 3) % 11) as u16 * (FULL / 10));
             let sigma = 2.0;
             let mut surround = Surround::default();
             let blurred = surround.run(Simd::detect(), &image, &keep, 1, 2.0 * sigma).expect("blurs");
