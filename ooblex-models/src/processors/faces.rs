@@ -10,7 +10,8 @@ use ooblex_core::{BoxError, Image, ImageError, KindSpec, Options, ParamSpec, Par
 pub(crate) use self::large::LargeFaces;
 pub(crate) use self::small::SmallFaces;
 use crate::manager::{BLAZEFACE, CENTERFACE, ModelError, Models};
-use crate::preprocess::{Fit, InputSpec, analysis_image};
+use crate::postprocess::face;
+use crate::preprocess::{Fit, InputSpec, Placement, analysis_image};
 
 /// What users call the models.
 const NAMES: [&str; 2] = ["blazeface", CENTERFACE];
@@ -27,6 +28,15 @@ pub(crate) struct Face {
 }
 
 impl Face {
+    /// What a model found in its input, which holds the picture as `placement` says.
+    fn placed<const N: usize>(found: &face::Face<N>, placement: &Placement) -> Self {
+        Self {
+            rect: placement.rect(found.rect),
+            points: found.points.iter().map(|point| placement.point(*point)).collect(),
+            score: found.score,
+        }
+    }
+
     /// The subject's right and left eye.
     pub(crate) fn eyes(&self) -> [[f32; 2]; 2] {
         // Invariant: every model finds both eyes of a face.

@@ -53,11 +53,6 @@ impl FindFaces for LargeFaces {
         let placement = self.input.fill(image, self.model.input(0)?)?;
         let [regressors, logits] = outputs(self.model.run(deadline)?)?;
         let faces = blazeface::faces(regressors, logits, min_confidence)?;
-        let face = |face: blazeface::Face| Face {
-            rect: placement.rect(face.rect),
-            points: face.points.map(|point| placement.point(point)).to_vec(),
-            score: face.score,
-        };
-        Ok(faces.into_iter().map(face).collect())
+        Ok(faces.iter().map(|face| Face::placed(face, &placement)).collect())
     }
 }

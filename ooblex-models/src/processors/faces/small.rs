@@ -66,12 +66,8 @@ impl FindFaces for SmallFaces {
         let [heatmap, scale, offset, landmarks] = outputs(self.model.run(deadline)?)?;
         let (width, height) = (spec.width / CELL, spec.height / CELL);
         let maps = centerface::Maps { width, height, heatmap, scale, offset, landmarks };
-        let face = |face: centerface::Face| Face {
-            rect: placement.rect(face.rect),
-            points: face.points.map(|point| placement.point(point)).to_vec(),
-            score: face.score,
-        };
-        Ok(centerface::faces(&maps, min_confidence)?.into_iter().map(face).collect())
+        let faces = centerface::faces(&maps, min_confidence)?;
+        Ok(faces.iter().map(|face| Face::placed(face, &placement)).collect())
     }
 }
 
