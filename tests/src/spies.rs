@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::http::{Connection, send};
 use crate::jpeg;
 use crate::mark::Rgb;
+use crate::ws::Socket;
 
 /// What a picture shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +55,10 @@ pub struct Spies {
     threads: Vec<JoinHandle<()>>,
 }
 
+/// Where live video is watched, and the length of what stands before each picture (`docs/LIVE_PROTOCOL.md`).
+const VIEW: &str = "/ws/view";
+const HEADER: usize = 20;
+
 /// The label of findings that must not leave.
 pub const SECRET: &str = "the secret";
 
@@ -76,6 +81,7 @@ impl Spies {
         ] {
             spies.ask(addr, route);
         }
+        spies.view(addr, format!("{VIEW}?stream={stream}"));
         spies
     }
 
@@ -84,13 +90,20 @@ impl Spies {
         self.seen.lock().unwrap().clone()
     }
 
-    /// Whether every route of pictures has shown this since the first `from` things.
+    /// Whether every route of pictures has shown this since the first `from` things. Live video, which never repeats a
+    /// picture, is left out: see [`live_saw`](Self::live_saw).
     pub fn all_saw(&self, from: usize, what: impl Fn(Shows) -> bool) -> bool {
         let seen = self.seen();
+        let routes = seen[from..].iter().filter(|s| s.shows.is_some_and(&what)).map(|s| s.route.as_str());
         let routes: std::collections::BTreeSet<&str> =
-            seen[from..].iter().filter(|s| s.shows.is_some_and(&what)).map(|s| s.route.as_str()).collect();
+            routes.filter(|route| !route.starts_with(VIEW)).collect();
         // Two streams and three kinds of snapshots.
         routes.len() == 5
+    }
+
+    /// Whether live video has shown this.
+    pub fn live_saw(&self, what: Shows) -> bool {
+        self.seen().iter().any(|s| s.route.starts_with(VIEW) && s.shows == Some(what))
     }
 
     /// Ends the watch and tells what was seen.
@@ -128,6 +141,25 @@ impl Spies {
                 }
                 let shown = take(&mut bytes).into_iter();
                 seen.lock().unwrap().extend(shown.map(|shows| Seen { route: route.clone(), shows }));
+            }
+        }));
+    }
+
+    /// Watches live video, as JPEG, which every viewer can decode.
+    fn view(&mut self, addr: SocketAddr, route: String) {
+        let (stop, seen) = (self.stop.clone(), self.seen.clone());
+        self.threads.push(std::thread::spawn(move || {
+            let mut socket = Socket::open(addr, &route).unwrap();
+            socket.send_text(r#"{"type": "hello", "view": {"codecs": ["jpeg"]}}"#);
+            while !stop.load(Ordering::Acquire) {
+                let Some(message) = socket.binary_within(Duration::from_millis(100)) else { continue };
+                let (header, jpeg) = message.split_at(HEADER);
+                let shows = Some(Shows::of(&jpeg::decode(jpeg)));
+                seen.lock().unwrap().push(Seen { route: route.clone(), shows });
+                let sequence = u64::from_be_bytes(header[4..12].try_into().unwrap());
+                socket.send_text(&format!(
+                    r#"{{"type": "ack", "seq": {sequence}, "age_ms": 1, "shown": true}}"#
+                ));
             }
         }));
     }

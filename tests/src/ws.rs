@@ -1,10 +1,12 @@
-//! A WebSocket client for `/ws/upload`.
+//! A WebSocket client.
 
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use serde_json::Value;
 use tungstenite::protocol::frame::coding::CloseCode;
-use tungstenite::{Message, WebSocket};
+use tungstenite::{Error, Message, WebSocket};
 
 use crate::PATIENCE;
 use crate::http::Response;
@@ -89,6 +91,29 @@ impl Socket {
                 Err(error) => panic!("no reply: {error}"),
             }
         }
+    }
+
+    /// The next binary message, if one comes in time; text is passed over.
+    ///
+    /// # Panics
+    /// When the connection ends.
+    #[track_caller]
+    pub fn binary_within(&mut self, time: Duration) -> Option<Vec<u8>> {
+        self.0.get_ref().set_read_timeout(Some(time)).unwrap();
+        let found = loop {
+            match self.0.read() {
+                Ok(Message::Binary(data)) => break Some(data.to_vec()),
+                Ok(Message::Text(_) | Message::Ping(_) | Message::Pong(_)) => {}
+                Err(Error::Io(error))
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
+                {
+                    break None;
+                }
+                other => panic!("{other:?}"),
+            }
+        };
+        self.0.get_ref().set_read_timeout(Some(PATIENCE)).unwrap();
+        found
     }
 
     /// The next message, which must be JSON.

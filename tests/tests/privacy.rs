@@ -201,6 +201,8 @@ fn from_the_start_and_while_the_effect_is_loaded() {
         all_see(&spies, Shows::Grey);
         site.switch("cam", "veil");
     }
+    wait_for("enough pictures", || site.stream("cam").filter(|s| s["processed"].as_u64() > Some(30)));
+    assert!(spies.live_saw(Shows::Black) && spies.live_saw(Shows::Grey));
     nothing_leaked(&spies.stop());
     assert!(publisher.stop().len() > 30);
 }
