@@ -2,6 +2,7 @@
 // The plain client: a camera by WebRTC to a server that is named, also one of another origin, and MJPEG back.
 
 import { fetchPlain } from "./http.js";
+import { gathered } from "./ice.js";
 import { withGoodBeginning } from "./webrtc.js";
 
 /** Candidates that are found later than this are not waited for. */
@@ -66,12 +67,7 @@ async function connect() {
   for (const track of camera.getTracks()) made.addTrack(track, camera);
   try {
     await made.setLocalDescription();
-    await new Promise((done) => {
-      const look = () => made.iceGatheringState === "complete" && done(null);
-      made.addEventListener("icegatheringstatechange", look);
-      setTimeout(done, GATHER);
-      look();
-    });
+    await gathered(made, GATHER);
     const model = /** @type {HTMLSelectElement} */ (byId("modelSelect")).value;
     const body = JSON.stringify({ sdp: made.localDescription?.sdp, type: "offer", model });
     const response = await fetchPlain(at("webrtc/offer"), { method: "POST", body, headers: { "Content-Type": "application/json" } });

@@ -3,10 +3,9 @@
 
 import { RungError } from "./ladder.js";
 import { now } from "./frames.js";
+import { gathered } from "./ice.js";
 import { Quantiles } from "./pace.js";
 
-/** An offer leaves with the candidates that were found until then; the server finds the rest by itself. */
-const GATHER = 500;
 /** An answer that takes longer than this is not waited for. */
 const ANSWER = 2000;
 /** A connection that takes longer than this, once there is an answer, will not come. */
@@ -134,10 +133,7 @@ export class WebRtcSender {
       }
     }
     await peer.setLocalDescription();
-    await within((done) => {
-      if (peer.iceGatheringState === "complete") done();
-      peer.addEventListener("icegatheringstatechange", () => peer.iceGatheringState === "complete" && done());
-    }, GATHER);
+    await gathered(peer);
     if (this.peer !== peer) return;
     const offer = { type: "offer", sdp: peer.localDescription?.sdp, stream: this.stream };
     let late = false;

@@ -72,6 +72,7 @@ const FILES: &[(&str, &str)] = files![
     "effects.js",
     "frames.js",
     "http.js",
+    "ice.js",
     "icon.svg",
     "ladder.js",
     "ledger.js",

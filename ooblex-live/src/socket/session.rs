@@ -274,9 +274,7 @@ impl Session {
             Happened::TakenOver => {
                 Err(Close::new(CloseCode::Normal, "another connection publishes this stream now").into())
             }
-            Happened::Stopping => {
-                Err(Close::new(CloseCode::Restart, "the server ends; connect again").into())
-            }
+            Happened::Stopping => Err(stopped()),
         }
     }
 
