@@ -110,7 +110,7 @@ class App {
     this.ways = { up: null, down: null };
     this.source = new SourcePanel(say, (source) => this.publish(source), () => {
       // Who watches leaves first: with the stream its sessions end by themselves.
-      if (this.watcher.stream === ownStream()) this.watcher.show(null);
+      if (this.watcher.stream === ownStream()) this.watcher.leave();
       this.publisher.stop();
     });
     const combine = /** @type {HTMLInputElement} */ (byId("combine"));

@@ -60,6 +60,8 @@ export class Watcher {
     /** @type {string | null} the stream; empty for the newest, null for none */
     this.stream = null;
     this.hiding = 0;
+    /** Of the stream that is watched. */
+    this.fate = { ends: false };
     /** Video was passed over because the stream stood still. */
     this.wasStill = false;
     document.addEventListener("visibilitychange", () => this.onVisibility());
@@ -80,6 +82,15 @@ export class Watcher {
     this.ladder.start();
   }
 
+  /**
+   * Stops watching a stream that ends now. The server then ends the sessions of its viewers: one that was ended from here,
+   * too, might not be there any more.
+   */
+  leave() {
+    this.fate.ends = true;
+    this.show(null);
+  }
+
   /** The server said how its streams are: one that moves again may be had as video. */
   onStatus() {
     if (!this.wasStill || !this.stream || this.server.isStill(this.stream)) return;
@@ -95,6 +106,7 @@ export class Watcher {
   /** @param {string} stream @returns {Rung[]} */
   rungs(stream) {
     const { server } = this;
+    const fate = (this.fate = { ends: false });
     const path = stream ? `streams/${encodeURIComponent(stream)}/` : "";
     const file = (/** @type {string} */ name) => server.url(`${path}${name}`).href;
     const has = async (/** @type {string} */ name) => {
@@ -114,7 +126,7 @@ export class Watcher {
       moves();
       const known = server.noWebRtc?.();
       if (known) throw new RungError(known);
-      const view = new WhepDown(server.url(`whep/${encodeURIComponent(stream)}`), server.request);
+      const view = new WhepDown(server.url(`whep/${encodeURIComponent(stream)}`), server.request, fate);
       return this.begin(view, view.video, signal);
     };
     const live = async (/** @type {Codec[]} */ codecs, /** @type {AbortSignal} */ signal) => {

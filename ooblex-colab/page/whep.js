@@ -2,11 +2,10 @@
 // The processed picture by WebRTC (WHEP).
 
 import { now } from "./frames.js";
+import { gathered } from "./ice.js";
 import { RungError } from "./ladder.js";
 import { Silence } from "./pace.js";
 
-/** An offer leaves with the candidates that were found until then. */
-const GATHER = 500;
 /** Time until the first picture. */
 const BEGIN = 2500;
 /** A connection that is interrupted for longer than this is given up. */
@@ -17,10 +16,12 @@ export class WhepDown {
   /**
    * @param {URL} url
    * @param {(path: string) => Promise<any>} request
+   * @param {{ ends: boolean }} fate whether the stream ends, and the session with it
    */
-  constructor(url, request) {
+  constructor(url, request, fate) {
     this.url = url;
     this.request = request;
+    this.fate = fate;
     this.codec = "";
     this.session = "";
     this.video = document.createElement("video");
@@ -58,12 +59,7 @@ export class WhepDown {
     peer.addEventListener("connectionstatechange", () => this.onConnection(peer));
     peer.addTransceiver("video", { direction: "recvonly" });
     await peer.setLocalDescription();
-    await new Promise((done) => {
-      const look = () => peer.iceGatheringState === "complete" && done(null);
-      peer.addEventListener("icegatheringstatechange", look);
-      setTimeout(done, GATHER, null);
-      look();
-    });
+    await gathered(peer);
     const response = await fetch(this.url, { method: "POST", headers: { "Content-Type": "application/sdp" }, body: peer.localDescription?.sdp ?? "", signal });
     if (!response.ok) {
       const answer = await response.json().catch(() => null);
@@ -108,6 +104,6 @@ export class WhepDown {
     clearInterval(this.timer);
     clearTimeout(this.patience);
     this.peer?.close();
-    if (this.session) void fetch(this.session, { method: "DELETE", keepalive: true }).catch(() => {});
+    if (this.session && !this.fate.ends) void fetch(this.session, { method: "DELETE", keepalive: true }).catch(() => {});
   }
 }

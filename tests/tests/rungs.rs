@@ -129,6 +129,9 @@ fn rung_works(forced: &str, up: &str, down: &str) {
     click(&browser, "#camera");
     server.wait_for_stream(&own_stream(&browser), "the end", |stream| stream["state"] != "live");
     assert_eq!(browser.complaints(), Vec::<String>::new());
+    // The viewer's session ends with the stream: it is not ended twice.
+    let ended = "return performance.getEntriesByType('resource').filter(e => e.name.includes('/whep/sessions/')).length";
+    assert_eq!(browser.run(ended), 0);
 }
 
 #[test]
