@@ -13,14 +13,14 @@ use ooblex_models::manager::Models;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::access::EXPOSURE_FIX;
+use crate::announce::{Announcement, Announcer};
 use crate::cli::{Arguments, Command, VERSION, help};
-use crate::config::{Config, Invalid, Loaded, LogFormat, load, print};
+use crate::config::{Config, Invalid, LineFormat, Loaded, load, print};
 use crate::doctor;
 use crate::models::models_config;
 use crate::models_cli;
 use crate::own;
-use crate::server::{Server, StartError, url_of};
+use crate::server::{Server, StartError};
 
 /// Exit status: it could not start, or failed.
 const FAILED: u8 = 1;
@@ -199,12 +199,13 @@ async fn run_server(config: Config, app: App) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return fail(format_args!("cannot listen to signals: {error}")),
     };
+    let announce = config.announce;
     let server = match app.start(config).await {
         Ok(server) => server,
         Err(error) => return fail(error),
     };
-    // A closed standard output is no reason to stop.
-    let _ = write_out(&addresses(&server));
+    let announcer = Announcer::new(announce);
+    announcer.tell(&Announcement::ready(&server));
     let mut signals = signals;
     signals.next().await;
     tracing::info!("stopping; once more to stop at once");
@@ -215,40 +216,11 @@ async fn run_server(config: Config, app: App) -> ExitCode {
     let left = server.stop().await;
     if left.is_empty() {
         tracing::info!("stopped");
+        announcer.tell(&Announcement::Stopped);
         return ExitCode::SUCCESS;
     }
     tracing::warn!(stages = ?left.stages, connections = left.connections, "stopped; these were still busy");
     ExitCode::from(FAILED)
-}
-
-/// What a person wants to know once the server listens.
-fn addresses(server: &Server) -> String {
-    let base = server.url();
-    // The tokens themselves are never printed.
-    let guarded = server.access().is_guarded();
-    let page = if guarded { format!("{base}t/TOKEN/") } else { base.clone() };
-    let (bearer, query) =
-        if guarded { (" -H 'Authorization: Bearer TOKEN'", "?token=TOKEN") } else { ("", "") };
-    let mut text = format!(
-        "page      {page}\n\
-         stream    {base}stream.mjpg{query}\n\
-         snapshot  {base}snapshot.jpg{query}\n\
-         upload    curl{bearer} --data-binary @picture.jpg '{base}upload?stream=cam'\n"
-    );
-    if server.takes_webrtc() {
-        text.push_str(&format!(
-            "whip      {base}whip/cam (OBS, FFmpeg{})\n",
-            if guarded { "; TOKEN as bearer token" } else { "" }
-        ));
-    }
-    for address in server.addresses().iter().skip(1) {
-        text.push_str(&format!("also at   {}\n", url_of(*address)));
-    }
-    let bind = server.addresses().first().map(std::net::SocketAddr::ip);
-    if let Some(exposed) = bind.and_then(|bind| server.access().exposure(bind)) {
-        text.push_str(&format!("warning   {exposed}\n          {EXPOSURE_FIX}\n"));
-    }
-    text
 }
 
 /// Ctrl-C, and what service managers send.
@@ -289,7 +261,7 @@ fn start_logging(config: &Config) {
     let registry = tracing_subscriber::registry().with(config.log_level.targets());
     // Whoever embeds the program may have a subscriber already; then that one is used.
     let _ = match config.log_format {
-        LogFormat::Json => {
+        LineFormat::Json => {
             let layer = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(io::stderr);
             registry.with(layer).try_init()
         }

@@ -37,7 +37,9 @@
 
 mod access;
 mod annotations;
+mod announce;
 mod app;
+mod arrival;
 mod cli;
 pub mod config;
 mod doctor;

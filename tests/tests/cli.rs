@@ -7,6 +7,7 @@ use ooblex_tests::http::Connection;
 use ooblex_tests::multipart::Viewer;
 use ooblex_tests::publisher::{Plan, Publisher};
 use ooblex_tests::server::{self, Server};
+use ooblex_tests::wait_for;
 
 use crate::marked;
 
@@ -207,4 +208,23 @@ fn shutting_down_refuses_new_work() {
     let again = Server::launch(command);
     assert_eq!(again.addr, addr);
     assert_eq!(again.json("/streams"), serde_json::json!([]), "nothing of before");
+}
+
+#[test]
+fn programs_are_told_the_addresses_as_json() {
+    let mut server = Server::start(&["--announce", "json"]);
+    let base = server.url("/");
+    let lines = |server: &Server| -> Vec<serde_json::Value> {
+        let log = server.log();
+        log.lines().filter(|line| line.starts_with('{')).map(|l| serde_json::from_str(l).unwrap()).collect()
+    };
+    let ready = lines(&server).remove(0);
+    assert_eq!(ready["event"], "ready");
+    assert_eq!(ready["guarded"], false);
+    for (name, path) in [("page", ""), ("view", "view"), ("stream", "stream.mjpg"), ("whip", "whip")] {
+        assert_eq!(ready["urls"][name], format!("{base}{path}"));
+    }
+    server.signal("TERM");
+    assert_eq!(server.wait_for_exit(Duration::from_secs(10)).and_then(|status| status.code()), Some(0));
+    wait_for("the last line", || lines(&server).pop().filter(|line| line["event"] == "stopped"));
 }

@@ -25,7 +25,7 @@ pub(crate) use self::secret::HIDDEN;
 pub use self::secret::Token;
 pub use self::setting::{Kind, Setting};
 pub(crate) use self::types::without_secrets;
-pub use self::types::{LogFormat, LogLevel, SourcePlace, SourceSpec, UseGpu, WebOrigin};
+pub use self::types::{LineFormat, LogLevel, SourcePlace, SourceSpec, UseGpu, WebOrigin};
 
 /// Ports that can be listened on, 0 for any free one.
 const PORT: Kind = Kind::Int { min: 0, max: 65_535, unit: "" };
@@ -198,8 +198,10 @@ settings! {
             "Threads for the API and uploads. Effects and viewers have threads of their own.";
         log_level: LogLevel = Kind::Text("LEVEL", "off, error, warn, info, debug or trace, also by target: info,ooblex_mjpeg=debug"), Some("info"),
             "What is logged, to standard error.";
-        log_format: LogFormat = Kind::Choice(LogFormat::WORDS), Some("text"),
+        log_format: LineFormat = Kind::Choice(LineFormat::WORDS), Some("text"),
             "How log lines look: text for people, json for machines.";
+        announce: LineFormat = Kind::Choice(LineFormat::WORDS), Some("text"),
+            "How standard output tells addresses and what becomes of them: text for people, json for machines, one object a line.";
     }
 }
 

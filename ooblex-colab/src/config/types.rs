@@ -47,21 +47,21 @@ impl SettingType for UseGpu {
     }
 }
 
-/// How log lines look.
+/// How lines of output look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum LogFormat {
+pub enum LineFormat {
     /// For people.
     Text,
     /// One JSON object a line.
     Json,
 }
 
-impl LogFormat {
+impl LineFormat {
     pub(super) const WORDS: &'static [&'static str] = &["text", "json"];
 }
 
-impl SettingType for LogFormat {
+impl SettingType for LineFormat {
     fn read(texts: &[String], _: &Setting) -> Result<Self, String> {
         match one(texts)? {
             "text" => Ok(Self::Text),
