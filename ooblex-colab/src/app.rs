@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use futures::future::OptionFuture;
 use ooblex_core::{ParamType, Registry};
 use ooblex_models::Chain;
 use ooblex_models::engine;
@@ -20,6 +21,7 @@ use crate::doctor;
 use crate::models::models_config;
 use crate::models_cli;
 use crate::own;
+use crate::parent::watch_stdin;
 use crate::server::{Server, StartError};
 
 /// Exit status: it could not start, or failed.
@@ -200,6 +202,10 @@ async fn run_server(config: Config, app: App) -> ExitCode {
         Err(error) => return fail(format_args!("cannot listen to signals: {error}")),
     };
     let announce = config.announce;
+    let parent = match config.stop_with_stdin.then(watch_stdin).transpose() {
+        Ok(parent) => parent,
+        Err(error) => return fail(format_args!("cannot watch standard input: {error}")),
+    };
     let server = match app.start(config).await {
         Ok(server) => server,
         Err(error) => return fail(error),
@@ -207,8 +213,11 @@ async fn run_server(config: Config, app: App) -> ExitCode {
     let announcer = Announcer::new(announce);
     announcer.tell(&Announcement::ready(&server));
     let mut signals = signals;
-    signals.next().await;
-    tracing::info!("stopping; once more to stop at once");
+    tokio::select! {
+        () = signals.next() => tracing::info!("stopping; once more to stop at once"),
+        // The sender is dropped at the end, so what is received does not matter.
+        Some(_) = OptionFuture::from(parent) => tracing::info!("stopping, because standard input has ended"),
+    }
     tokio::spawn(async move {
         signals.next().await;
         std::process::exit(FORCED);

@@ -49,6 +49,7 @@ mod live;
 mod models;
 mod models_cli;
 mod own;
+mod parent;
 mod process;
 mod publisher;
 mod routes;

@@ -202,6 +202,8 @@ settings! {
             "How log lines look: text for people, json for machines.";
         announce: LineFormat = Kind::Choice(LineFormat::WORDS), Some("text"),
             "How standard output tells addresses and what becomes of them: text for people, json for machines, one object a line.";
+        stop_with_stdin: bool = Kind::Bool, Some("false"),
+            "Stop when standard input ends, and so with the program that holds its other end, even if that is killed.";
     }
 }
 
