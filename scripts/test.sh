@@ -112,6 +112,16 @@ torch_or_skip() {
     fi
 }
 
+# The wheel, made of what the tests ran with, and in a clean environment.
+wheel() {
+    "$python" -m doctest scripts/wheel_check.py || return 1
+    PYTHON=$python scripts/wheel.sh test || return 1
+    local made
+    made=$(echo target/wheel/ooblex-*.whl)
+    echo "$(($(stat -c %s "$made") / 1000000)) MB" >"$logs/wheel.note"
+    reports+=("target/wheel/tests.xml")
+}
+
 docs() { RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --workspace; }
 
 core_crates() {
@@ -153,9 +163,10 @@ if step build build; then
     step candle candle
     add_report candle
     torch_or_skip
+    step wheel wheel
     step results results
 else
-    for name in tests doctests candle torch results; do not_run "$name" "the build failed"; done
+    for name in tests doctests candle torch wheel results; do not_run "$name" "the build failed"; done
 fi
 step fuzz fuzz
 step docs docs

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Makes the wheel, target/wheel/ooblex-VERSION-py3-none-PLATFORM.whl, of the same build that the tests are run with.
+#
+#   scripts/wheel.sh          makes it and looks at what is in it
+#   scripts/wheel.sh test     then installs it into a clean environment, where the program examines itself and the tests of
+#                             the Python package run; their report is target/wheel/tests.xml
+#
+# maturin and pytest are those of .venv (`scripts/setup.sh test`), or of the Python that PYTHON names.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+python=${PYTHON:-.venv/bin/python}
+out=$PWD/target/wheel
+export OOBLEX_STAGE=$out/stage
+if ! "$python" -c 'import maturin, pytest' 2>/dev/null; then
+    echo "wheel: $python has no maturin and pytest; scripts/setup.sh test installs them, PYTHON names another one" >&2
+    exit 1
+fi
+
+rm -rf "$out"
+mkdir -p "$OOBLEX_STAGE"
+# The oldest system that must take it is Colab's: Ubuntu 22.04 with glibc 2.35.
+CARGO=$PWD/scripts/wheel_cargo.py "$python" -m maturin build --release --compatibility manylinux_2_35 \
+    --manifest-path ooblex-colab/Cargo.toml --out "$out"
+wheel=$(echo "$out"/ooblex-*.whl)
+"$python" scripts/wheel_check.py "$wheel"
+
+[ "${1:-}" = test ] || exit 0
+"$python" -m venv "$out/venv"
+"$out/venv/bin/python" -m pip install -q --disable-pip-version-check --no-index "$wheel"
+# From a folder from which nothing of the checkout is found, and by the program's full name.
+tests=$PWD/ooblex-colab/python/tests
+report=$out/tests.xml
+pytest=$("$python" -c 'import pathlib, pytest; print(pathlib.Path(pytest.__file__).parents[1])')
+cd "$OOBLEX_STAGE"
+unset OOBLEX_BIN PYTHONPATH VIRTUAL_ENV
+"$out/venv/bin/ooblex-colab" --version
+"$out/venv/bin/ooblex-colab" doctor
+"$out/venv/bin/ooblex-colab" models path
+# pytest comes last on the path, so that everything else is the clean environment's.
+"$out/venv/bin/python" -c 'import sys; sys.path.append(sys.argv.pop(1)); import pytest; sys.exit(pytest.main(sys.argv[1:]))' \
+    "$pytest" -q -p no:cacheprovider --junitxml="$report" "$tests"
