@@ -19,6 +19,8 @@ fi
 
 rm -rf "$out"
 mkdir -p "$OOBLEX_STAGE"
+# Named by pyproject.toml; git ignores it.
+"$python" scripts/notices.py ooblex-colab/THIRD-PARTY.txt
 # The oldest system that must take it is Colab's: Ubuntu 22.04 with glibc 2.35.
 CARGO=$PWD/scripts/wheel_cargo.py "$python" -m maturin build --release --compatibility manylinux_2_35 \
     --manifest-path ooblex-colab/Cargo.toml --out "$out"

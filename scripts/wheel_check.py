@@ -42,7 +42,7 @@ def expected():
     notices = ["NOTICE", *(f"licenses/{path.name}" for path in (WEIGHTS / "licenses").iterdir())]
     yield from (f".data/data/share/ooblex/models/{name}" for name in models + notices)
     yield from (".data/scripts/ooblex-colab", "ooblex/__init__.py", "ooblex/py.typed")
-    yield from (".dist-info/licenses/LICENSE-MIT", ".dist-info/licenses/LICENSE-APACHE")
+    yield from (f".dist-info/licenses/{name}" for name in ("LICENSE-MIT", "LICENSE-APACHE", "THIRD-PARTY.txt"))
 
 
 def problems(path):
