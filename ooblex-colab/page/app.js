@@ -6,7 +6,7 @@ import { RungError } from "./ladder.js";
 import { Ledger, parts } from "./ledger.js";
 import { ModelPanel } from "./models.js";
 import { Publisher, WAYS } from "./publish.js";
-import { Refusal, absent, end, isGuarded, isStill, know, pageWithoutToken, request, url, wishes } from "./server.js";
+import { Refusal, absent, detour, end, isGuarded, isStill, know, pageWithoutToken, request, url, wishes } from "./server.js";
 import { Share } from "./share.js";
 import { SourcePanel } from "./source_panel.js";
 import { Stage } from "./stage.js";
@@ -263,7 +263,7 @@ class App {
     renderReasons(byId("reasons"), [
       { title: "Up", state: running ? up : null, names: WAYS },
       { title: "Down", state: session || this.watcher.stream === null ? null : down, names: NAMES },
-    ], wishes().transport);
+    ], wishes().transport, detour());
     byId("sending").hidden = !running;
     const trouble = up && running && up.phase !== "running";
     byId("sending").textContent = trouble ? `Connecting: ${describe(up, WAYS)}` : this.traffic.sending(sender);

@@ -34,15 +34,19 @@ export async function fetchPlain(url, init = {}) {
 /** @param {Response} response */
 async function refusal(response) {
   const answer = await response.json().catch(() => null);
-  return new RungError(answer?.detail ?? `the server answered ${response.status}`, { stop: response.status === 401 || response.status === 403 });
+  return new RungError(answer?.detail ?? `the tunnel or proxy answered ${response.status} in place of the server`, { stop: response.status === 401 || response.status === 403 });
 }
+
+/** @typedef {{ ask?: typeof fetchPlain, most?: number }} Way who carries the requests, and the most of them in a second */
 
 /** Publishes a track as pictures by POST. */
 export class HttpUp {
-  /** @param {MediaStreamTrack} track stays the caller's @param {string | URL} url */
-  constructor(track, url) {
+  /** @param {MediaStreamTrack} track stays the caller's @param {string | URL} url @param {Way & { height?: number }} [way] */
+  constructor(track, url, { ask = fetchPlain, most = UPLOADS, height = 720 } = {}) {
     this.track = track;
     this.url = url;
+    this.ask = ask;
+    this.height = height;
     this.jpeg = new JpegMaker();
     this.sent = 0;
     this.acknowledged = 0;
@@ -52,7 +56,7 @@ export class HttpUp {
     this.encodeTimes = new Quantiles();
     this.flying = false;
     this.failures = 0;
-    this.pace = new Pace(UPLOADS);
+    this.pace = new Pace(most);
     this.codec = "jpeg";
     this.size = { width: 0, height: 0 };
     this.control = new AbortController();
@@ -83,7 +87,7 @@ export class HttpUp {
     this.flying = true;
     try {
       const began = now();
-      this.size = sizeWithin(taken.width, taken.height, 720);
+      this.size = sizeWithin(taken.width, taken.height, this.height);
       const body = await this.jpeg.make(taken, this.size);
       this.encodeTimes.add(now() - began);
       this.sent += 1;
@@ -91,7 +95,7 @@ export class HttpUp {
       const sentAt = now();
       const headers = { "Content-Type": "image/jpeg" };
       const signal = AbortSignal.any([this.control.signal, AbortSignal.timeout(DEADLINE)]);
-      const response = await fetchPlain(this.url, { method: "POST", body: /** @type {BodyInit} */ (body), headers, signal });
+      const response = await this.ask(this.url, { method: "POST", body: /** @type {BodyInit} */ (body), headers, signal });
       if (!response.ok) throw await refusal(response);
       this.tripTimes.add(now() - sentAt);
       this.failures = 0;
@@ -115,10 +119,12 @@ export class HttpUp {
 
 /** Shows snapshots, one after the other, on a canvas. */
 export class SnapshotDown {
-  /** @param {HTMLCanvasElement} canvas @param {string | URL} url */
-  constructor(canvas, url) {
+  /** @param {HTMLCanvasElement} canvas @param {string | URL} url @param {Way} [way] */
+  constructor(canvas, url, { ask = fetchPlain, most = SNAPSHOTS } = {}) {
     this.canvas = canvas;
     this.url = url;
+    this.ask = ask;
+    this.pause = 1000 / most;
     this.shown = 0;
     this.received = 0;
     this.bytes = 0;
@@ -148,7 +154,7 @@ export class SnapshotDown {
         if (known.stop || failures >= MOST_FAILURES) return this.fail?.(known);
         await new Promise((done) => setTimeout(done, pauseBefore(failures, Math.random(), 200)));
       }
-      const rest = 1000 / SNAPSHOTS - (now() - began);
+      const rest = this.pause - (now() - began);
       if (rest > 0) await new Promise((done) => setTimeout(done, rest));
       if (this.control.signal.aborted) return;
     }
@@ -156,7 +162,7 @@ export class SnapshotDown {
 
   /** @param {AbortSignal} signal */
   async step(signal) {
-    const response = await fetchPlain(this.url, { cache: "no-store", signal });
+    const response = await this.ask(this.url, { cache: "no-store", signal });
     if (!response.ok) throw await refusal(response);
     const blob = await response.blob();
     this.received += 1;

@@ -2,6 +2,7 @@
 // What the page asks the server.
 
 import { fetchPlain } from "./http.js";
+import { ofNotebook } from "./kernel.js";
 
 const DEADLINE = 5000;
 
@@ -34,11 +35,31 @@ export class Refusal extends Error {
  */
 export async function request(path, body) {
   const init = body === undefined ? {} : { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
-  const response = await fetchPlain(url(path), { ...init, signal: AbortSignal.timeout(DEADLINE) });
+  const response = await ask(path, init);
   const answer = await response.json().catch(() => null);
   if (!response.ok) throw new Refusal(response.status, answer?.detail ?? `the server answered ${response.status}`);
   return answer;
 }
+
+/** Why requests that change something go through the notebook; empty if they do not. */
+let refusedByProxy = "";
+
+/** @param {string} path @param {RequestInit} init */
+async function ask(path, init) {
+  const within = () => AbortSignal.timeout(DEADLINE);
+  const kernel = init.method ? ofNotebook() : null;
+  if (!kernel) return fetchPlain(url(path), { ...init, signal: within() });
+  if (!refusedByProxy) {
+    const response = await fetchPlain(url(path), { ...init, signal: within() }).catch(() => null);
+    // Whatever the server answers is JSON, its refusals, too.
+    if (response && /json|sdp/.test(response.headers.get("Content-Type") ?? "")) return response;
+    refusedByProxy = response ? `the notebook's proxy answered ${response.status} to a POST` : "the notebook's proxy passes no POST";
+  }
+  return kernel.fetch(url(path), { ...init, signal: within() });
+}
+
+/** How commands travel, where not by plain requests. */
+export const detour = () => (refusedByProxy ? `Commands go through the notebook: ${refusedByProxy}.` : "");
 
 /** Ends something; also works while the page is being left. @param {string} path */
 export const end = (path) => void fetch(url(path), { method: "DELETE", keepalive: true }).catch(() => {});
@@ -77,7 +98,7 @@ export function wishes() {
   const query = new URLSearchParams(location.search);
   const known = (/** @type {string} */ name, /** @type {string[]} */ values) => values.find((value) => value === query.get(name)) ?? "";
   return {
-    transport: known("transport", ["webrtc", "ws", "ws-jpeg", "http", "snapshot"]),
+    transport: known("transport", ["webrtc", "ws", "ws-jpeg", "http", "snapshot", "kernel"]),
     codec: /** @type {import("./wire.js").Codec | ""} */ (known("codec", ["h264", "vp8"])),
     stream: query.get("stream") ?? "",
   };

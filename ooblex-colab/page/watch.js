@@ -3,6 +3,7 @@
 
 import { decoders } from "./down.js";
 import { SnapshotDown } from "./http.js";
+import { ofNotebook } from "./kernel.js";
 import { Ladder, RungError } from "./ladder.js";
 import { LiveSession } from "./live.js";
 import { MjpegDown } from "./mjpeg.js";
@@ -23,6 +24,9 @@ import { WhepDown } from "./whep.js";
 /** A page that is hidden for this long stops watching. */
 const HIDDEN = 20_000;
 
+/** Most snapshots a second through a notebook's kernel. */
+const THROUGH_KERNEL = 5;
+
 /** What the rungs are called. */
 export const NAMES = /** @type {Record<string, string>} */ ({
   webrtc: "WebRTC",
@@ -30,6 +34,7 @@ export const NAMES = /** @type {Record<string, string>} */ ({
   "ws-jpeg": "WebSocket pictures",
   http: "MJPEG",
   snapshot: "Snapshots",
+  kernel: "Snapshots through the notebook",
 });
 
 /** @param {URL} url */
@@ -148,16 +153,18 @@ export class Watcher {
       const view = new MjpegDown(file("stream.mjpg"), file("snapshot.jpg"));
       return this.begin(view, view.image, signal);
     };
-    const snapshots = (/** @type {AbortSignal} */ signal) => {
+    const snapshots = (/** @type {AbortSignal} */ signal, /** @type {import("./http.js").Way} */ way) => {
       const place = canvas();
-      return this.begin(new SnapshotDown(place, file("snapshot.jpg")), place, signal);
+      return this.begin(new SnapshotDown(place, file("snapshot.jpg"), way), place, signal);
     };
+    const kernel = ofNotebook();
     return [
       { name: "webrtc", open: whep },
       { name: "ws", open: video },
       { name: "ws-jpeg", open: (signal) => live(["jpeg"], signal) },
       { name: "http", open: mjpeg },
-      { name: "snapshot", open: snapshots },
+      { name: "snapshot", open: (signal) => snapshots(signal, {}) },
+      ...(kernel ? [{ name: "kernel", open: (/** @type {AbortSignal} */ signal) => snapshots(signal, { ask: kernel.fetch.bind(kernel), most: THROUGH_KERNEL }) }] : []),
     ];
   }
 

@@ -104,6 +104,19 @@ impl Browser {
         self.command("POST", "/execute/sync", &json!({ "script": script, "args": [] }))
     }
 
+    /// Turns to the page in a frame: from now on all is about it.
+    #[track_caller]
+    pub fn enter(&self, frame: &str) {
+        let found = self.command("POST", "/element", &json!({ "using": "css selector", "value": frame }));
+        self.command("POST", "/frame", &json!({ "id": found }));
+    }
+
+    /// Turns back to the page that holds the frames.
+    #[track_caller]
+    pub fn leave(&self) {
+        self.command("POST", "/frame", &json!({ "id": null }));
+    }
+
     /// A DevTools command.
     #[track_caller]
     pub fn devtools(&self, command: &str, parameters: &Value) -> Value {

@@ -13,10 +13,16 @@ pub enum Flaw {
     HoldsStreams,
     /// Pictures that are asked for without the header that skips it are answered by a page of the tunnel's own.
     Interstitial,
+    /// As the port proxy of Colab at its worst: no upgrades, 500 to every POST, and streams as with `HoldsStreams`.
+    Notebook,
+    /// As the port proxy of Colab at its best: no upgrades, and streams are cut after a while.
+    NotebookWithPost,
 }
 
 /// Most bytes of a request's head.
 const HEAD: usize = 64 * 1024;
+/// Bytes of a stream that pass before it is cut.
+const CUT: u64 = 300_000;
 const PAGE: &str = "<!doctype html><title>You are about to visit</title>";
 
 /// Starts a tunnel to a server; it ends with the process.
@@ -39,10 +45,10 @@ fn serve(mut client: TcpStream, server: SocketAddr, flaw: Flaw) -> io::Result<()
     let upgrade = lower.contains("\r\nupgrade:");
     let picture = path.ends_with(".mjpg") || path.ends_with(".jpg");
     match flaw {
-        Flaw::NoWebSocket if upgrade => {
-            return client
-                .write_all(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        Flaw::NoWebSocket | Flaw::Notebook | Flaw::NotebookWithPost if upgrade => {
+            return refuse(client, "502 Bad Gateway");
         }
+        Flaw::Notebook if lower.starts_with("post ") => return refuse(client, "500 Internal Server Error"),
         Flaw::Interstitial if picture && !lower.contains("\r\nngrok-skip-browser-warning:") => {
             let kind = "Content-Type: text/html\r\nConnection: close";
             let answer = format!("HTTP/1.1 200 OK\r\n{kind}\r\nContent-Length: {}\r\n\r\n{PAGE}", PAGE.len());
@@ -55,18 +61,40 @@ fn serve(mut client: TcpStream, server: SocketAddr, flaw: Flaw) -> io::Result<()
     upstream.write_all(&body)?;
     let (from_client, to_server) = (client.try_clone()?, upstream.try_clone()?);
     let up = thread::spawn(move || copy(from_client, to_server));
-    if flaw == Flaw::HoldsStreams && path.ends_with(".mjpg") {
+    let stream = path.ends_with(".mjpg");
+    match flaw {
         // Read and kept: the end, after which all of it would be passed on, does not come.
-        copy(upstream, io::sink());
-    } else {
-        copy(upstream, client.try_clone()?);
+        Flaw::HoldsStreams | Flaw::Notebook if stream => copy(upstream, io::sink()),
+        Flaw::NotebookWithPost if stream => drop(io::copy(&mut upstream.take(CUT), &mut client.try_clone()?)),
+        Flaw::Notebook | Flaw::NotebookWithPost => {
+            let (head, body) = read_head(&mut upstream)?;
+            client.write_all(framed(&head).as_bytes())?;
+            client.write_all(&body)?;
+            copy(upstream, client.try_clone()?);
+        }
+        _ => copy(upstream, client.try_clone()?),
     }
     let _ = client.shutdown(Shutdown::Both);
     drop(up.join());
     Ok(())
 }
 
-/// The head of a request with its blank line, and what came of the body with it.
+fn refuse(mut client: TcpStream, status: &str) -> io::Result<()> {
+    // What the client still sends is read, or it would see a reset in place of the answer.
+    client.write_all(
+        format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").as_bytes(),
+    )?;
+    client.shutdown(Shutdown::Write)?;
+    copy(client, io::sink());
+    Ok(())
+}
+
+/// The head of an answer whose page a notebook on this machine may show as it may on Colab's address.
+fn framed(head: &str) -> String {
+    head.replace("frame-ancestors 'self'", "frame-ancestors 'self' http://127.0.0.1:*")
+}
+
+/// The head of a request or an answer with its blank line, and what came of the body with it.
 fn read_head(client: &mut TcpStream) -> io::Result<(String, Vec<u8>)> {
     let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
     loop {

@@ -12,6 +12,7 @@ mod hostile;
 mod live;
 mod metadata;
 mod networks;
+mod notebook;
 mod page;
 mod privacy;
 mod publishers;

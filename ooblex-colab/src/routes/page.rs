@@ -74,6 +74,7 @@ const FILES: &[(&str, &str)] = files![
     "http.js",
     "ice.js",
     "icon.svg",
+    "kernel.js",
     "ladder.js",
     "ledger.js",
     "live.js",
