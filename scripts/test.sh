@@ -121,6 +121,14 @@ wheel() {
     echo "$(($(stat -c %s "$made") / 1000000)) MB" >"$logs/wheel.note"
 }
 
+# The notebooks, which install that wheel.
+notebooks() {
+    PYTHON=$python scripts/notebooks.sh | tee "$logs/notebooks.txt"
+    local status=${PIPESTATUS[0]}
+    tail -n 1 "$logs/notebooks.txt" >"$logs/notebooks.note"
+    return "$status"
+}
+
 docs() { RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --workspace; }
 
 core_crates() {
@@ -164,9 +172,10 @@ if step build build; then
     torch_or_skip
     step wheel wheel
     [ -e target/wheel/tests.xml ] && reports+=(target/wheel/tests.xml)
+    step notebooks notebooks
     step results results
 else
-    for name in tests doctests candle torch wheel results; do not_run "$name" "the build failed"; done
+    for name in tests doctests candle torch wheel notebooks results; do not_run "$name" "the build failed"; done
 fi
 step fuzz fuzz
 step docs docs
