@@ -41,8 +41,13 @@ async function refusal(response) {
 
 /** Publishes a track as pictures by POST. */
 export class HttpUp {
-  /** @param {MediaStreamTrack} track stays the caller's @param {string | URL} url @param {Way & { height?: number }} [way] */
-  constructor(track, url, { ask = fetchPlain, most = UPLOADS, height = 720 } = {}) {
+  /**
+   * @param {MediaStreamTrack} track stays the caller's
+   * @param {string | URL} url
+   * @param {Way & { height?: number, silent?: string }} [way] `silent`: what may be wrong where nothing is answered
+   */
+  constructor(track, url, { ask = fetchPlain, most = UPLOADS, height = 720, silent = "" } = {}) {
+    this.silent = silent;
     this.track = track;
     this.url = url;
     this.ask = ask;
@@ -67,7 +72,7 @@ export class HttpUp {
   /** Resolves with the first picture that the server has taken. @param {AbortSignal} signal */
   async open(signal) {
     const first = new Promise((done) => (this.first = () => done(null)));
-    const late = new Promise((done) => setTimeout(() => done(new RungError(`the server took no picture within ${BEGIN / 1000} s`)), BEGIN));
+    const late = new Promise((done) => setTimeout(() => done(new RungError(`the server took no picture within ${BEGIN / 1000} s${this.silent}`)), BEGIN));
     const aborted = new Promise((done) => signal.addEventListener("abort", () => done(new RungError("stopped")), { once: true }));
     this.stopFrames = eachFrame(this.track, (taken) => void this.onFrame(taken));
     const why = await Promise.race([first, late, aborted, this.ended]);

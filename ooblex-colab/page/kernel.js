@@ -9,6 +9,9 @@ const GREETING = 3000;
 /** Requests that may be on their way: a kernel that runs a cell answers none before that cell has ended. */
 const MOST = 4;
 
+/** Why a kernel may not answer. */
+export const BUSY = ": it may be running another cell";
+
 /** @typedef {{ id: number, status: number, type: string, body: ArrayBuffer }} Answer */
 
 /** The line to the kernel. */
@@ -61,7 +64,7 @@ export class Kernel {
   async fetch(url, { method = "GET", headers, body, signal } = {}) {
     const line = await this.open();
     signal?.throwIfAborted();
-    if (this.waiting.size >= MOST) throw new RungError("the notebook's kernel does not answer: it runs another cell");
+    if (this.waiting.size >= MOST) throw new RungError(`the notebook's kernel does not answer${BUSY}`);
     const page = new URL(".", document.baseURI);
     const { pathname, search } = new URL(url, page);
     const path = pathname.slice(page.pathname.length) + search;
@@ -71,7 +74,7 @@ export class Kernel {
     /** @type {Answer} */
     const answer = await new Promise((done, failed) => {
       // Whoever no longer waits still counts as waiting: the kernel has the request before it.
-      signal?.addEventListener("abort", () => failed(new RungError("the notebook's kernel did not answer in time: it may be running another cell")), { once: true });
+      signal?.addEventListener("abort", () => failed(new RungError(`the notebook's kernel did not answer in time${BUSY}`)), { once: true });
       this.waiting.set(id, done);
       line.postMessage({ id, method, path, type, body: sent });
     });

@@ -3,7 +3,7 @@
 
 import { decoders } from "./down.js";
 import { HttpUp } from "./http.js";
-import { ofNotebook } from "./kernel.js";
+import { BUSY, ofNotebook } from "./kernel.js";
 import { Ladder, RungError } from "./ladder.js";
 import { LiveSession, passes } from "./live.js";
 import { encoders } from "./up.js";
@@ -17,7 +17,7 @@ import { WebRtcSender } from "./webrtc.js";
 const RESUME = "ooblex-resume";
 
 /** Pictures travel as text through the notebook, so they are fewer and smaller. */
-const KERNEL = { most: 10, height: 480 };
+const KERNEL = { most: 10, height: 480, silent: BUSY };
 
 /** What the rungs are called. */
 export const WAYS = /** @type {Record<string, string>} */ ({
