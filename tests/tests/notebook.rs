@@ -31,7 +31,12 @@ fn open(proxy: Flaw, prepare: &str) -> Option<(Notebook, Browser, tempfile::Temp
 fn enter(browser: &Browser) {
     let there = format!("return document.querySelector('{FRAME}') !== null");
     wait_for("the output", || (browser.run(&there) == true).then_some(()));
-    browser.enter(FRAME);
+    enter_frame(browser, FRAME);
+}
+
+#[track_caller]
+fn enter_frame(browser: &Browser, frame: &str) {
+    browser.enter(frame);
     let ready = "return document.querySelector('#gallery [data-effect]') !== null";
     wait_for("the page inside", || (browser.run(ready) == true).then_some(()));
 }
@@ -176,4 +181,12 @@ fn the_cell_listens_to_its_own_page_alone() {
          return greet(window, new URLSearchParams(address.hash.slice(1)).get('kernel'))"
     ));
     assert_eq!(other, json!(null));
+    // Another page of the same server that knows it.
+    let word = browser.run(
+        "const { src } = document.querySelector('iframe'); const other = document.createElement('iframe'); \
+         Object.assign(other, { id: 'other', src: src.split('#')[0] }); document.body.prepend(other); \
+         return new URLSearchParams(new URL(src).hash.slice(1)).get('kernel')",
+    );
+    enter_frame(&browser, "#other");
+    assert_eq!(browser.run(&format!("{greet} return greet(parent, {word})")), json!(null));
 }
