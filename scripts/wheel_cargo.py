@@ -26,7 +26,7 @@ def main():
     for message in map(json.loads, built.stdout.splitlines()):
         target = message.get("target", {})
         if target.get("name") == PROGRAM and target.get("kind") == ["bin"] and message.get("executable"):
-            stripped = os.path.join(os.environ["OOBLEX_STAGE"], PROGRAM)
+            stripped = os.path.join(os.environ["STAGE"], PROGRAM)
             subprocess.run(["strip", "-s", "-o", stripped, message["executable"]], check=True)
             message.update(executable=stripped, filenames=[stripped])
             print(json.dumps(message))
