@@ -28,17 +28,19 @@ wheel=$(echo "$out"/ooblex-*.whl)
 "$python" scripts/wheel_check.py "$wheel"
 
 [ "${1:-}" = test ] || exit 0
-"$python" -m venv "$out/venv"
-"$out/venv/bin/python" -m pip install -q --disable-pip-version-check --no-index "$wheel"
-# From a folder from which nothing of the checkout is found, and by the program's full name.
+# Outside the checkout, where the program would find the models of the sources.
+clean=$(mktemp -d)
+trap 'rm -rf "$clean"' EXIT
+"$python" -m venv "$clean/venv"
+"$clean/venv/bin/python" -m pip install -q --disable-pip-version-check --no-index "$wheel"
 tests=$PWD/ooblex-colab/python/tests
 report=$out/tests.xml
 pytest=$("$python" -c 'import pathlib, pytest; print(pathlib.Path(pytest.__file__).parents[1])')
-cd "$stage"
+cd "$clean"
 unset OOBLEX_BIN PYTHONPATH VIRTUAL_ENV
-"$out/venv/bin/ooblex-colab" --version
-"$out/venv/bin/ooblex-colab" doctor
-"$out/venv/bin/ooblex-colab" models path
+"$clean/venv/bin/ooblex-colab" --version
+"$clean/venv/bin/ooblex-colab" doctor
+"$clean/venv/bin/ooblex-colab" models path
 # pytest comes last on the path, so that everything else is the clean environment's.
-"$out/venv/bin/python" -c 'import sys; sys.path.append(sys.argv.pop(1)); import pytest; sys.exit(pytest.main(sys.argv[1:]))' \
+"$clean/venv/bin/python" -c 'import sys; sys.path.append(sys.argv.pop(1)); import pytest; sys.exit(pytest.main(sys.argv[1:]))' \
     "$pytest" -q -p no:cacheprovider --junitxml="$report" "$tests"
