@@ -25,8 +25,10 @@ def main():
         return built.returncode
     for message in map(json.loads, built.stdout.splitlines()):
         target = message.get("target", {})
-        if target.get("name") == PROGRAM and target.get("kind") == ["bin"] and message.get("executable"):
-            stripped = os.path.join(os.environ["OOBLEX_STAGE"], PROGRAM)
+        # Its unit tests are a program of that name, too.
+        is_test = message.get("profile", {}).get("test")
+        if target.get("name") == PROGRAM and target.get("kind") == ["bin"] and not is_test:
+            stripped = os.path.join(os.environ["STAGE"], PROGRAM)
             subprocess.run(["strip", "-s", "-o", stripped, message["executable"]], check=True)
             message.update(executable=stripped, filenames=[stripped])
             print(json.dumps(message))

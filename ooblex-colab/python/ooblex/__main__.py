@@ -6,4 +6,6 @@ import sys
 from ._program import program
 
 path = program()
+# The program would take it for a setting.
+os.environ.pop("OOBLEX_BIN", None)
 os.execv(path, [path, *sys.argv[1:]])

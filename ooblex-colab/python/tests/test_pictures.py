@@ -3,6 +3,7 @@
 import json
 import struct
 import subprocess
+import sys
 import urllib.request
 from pathlib import Path
 
@@ -29,9 +30,9 @@ def size_of_jpeg(data):
 def processed(server, effect):
     """The picture with the effect, by a stream of its own."""
     server.set_effect(effect)
-    server.upload(PICTURE.read_bytes(), stream=effect)
 
     def newest():
+        server.upload(PICTURE.read_bytes(), stream=effect)
         try:
             return server.snapshot(effect)
         except ooblex.RequestError as error:
@@ -47,9 +48,7 @@ def test_effects_change_pictures_and_keep_their_size(server):
     pictures = {effect: processed(server, effect) for effect in ("edge_detection", "sepia", "face_detection")}
     for effect, picture in pictures.items():
         assert size_of_jpeg(picture) == (width, height), effect
-        assert picture != plain, effect
-    # Edges on black take far less than a photograph.
-    assert len(pictures["edge_detection"]) < len(plain)
+    assert len({plain, *pictures.values()}) == 4, "all of them differ"
 
 
 @pytest.mark.parametrize("effect, label", [("face_detection", "face"), ("object_detection", "person")])
@@ -57,6 +56,7 @@ def test_models_find_what_is_there(server, effect, label):
     processed(server, effect)
 
     def found():
+        server.upload(PICTURE.read_bytes(), stream=effect)
         answer = urllib.request.urlopen(f"{server.urls.base}streams/{effect}/annotations")
         return [item for item in json.load(answer)["items"] if item.get("label") == label]
 
@@ -64,7 +64,8 @@ def test_models_find_what_is_there(server, effect, label):
 
 
 def test_every_model_that_comes_with_the_wheel_is_whole():
-    verified = subprocess.run([ooblex.program(), "models", "verify"], stdout=subprocess.PIPE, text=True)
+    verify = [sys.executable, "-m", "ooblex", "models", "verify"]
+    verified = subprocess.run(verify, stdout=subprocess.PIPE, text=True)
     assert verified.returncode == 0, verified.stdout
     for model in ("blazeface_short_128", "nanodet_g_416", "movenet_lightning_192"):
         assert model in verified.stdout
