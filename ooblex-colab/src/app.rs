@@ -21,6 +21,7 @@ use crate::models::models_config;
 use crate::models_cli;
 use crate::own;
 use crate::server::{Server, StartError};
+use crate::tokens_cli;
 
 /// Exit status: it could not start, or failed.
 const FAILED: u8 = 1;
@@ -116,6 +117,10 @@ impl App {
             (Ok(loaded), _) if arguments.print_config => say(&print(&loaded)),
             (Ok(_), Command::Effects) => say(&list_effects(&self.registry)),
             (Ok(loaded), Command::Models) => self.look_after_models(&arguments, &loaded),
+            (Ok(loaded), Command::Tokens) => match tokens_cli::run(&arguments.tokens, &loaded.config) {
+                Ok(text) => say(&text),
+                Err(error) => fail(error),
+            },
             (Ok(loaded), Command::Doctor) => {
                 if let Err(error) = self.models.configure(models_config(&loaded.config)) {
                     return fail(error);
