@@ -278,7 +278,9 @@ impl Dispatcher {
         let opened =
             matches!(ROUTES[index].path, "/" | "/view") && identity.recognized && !identity.cookie_suffices;
         let mut response = self.run(index, request).await;
-        self.note_session(&identity, &response).await;
+        if let Some(id) = self.app.publishers().begun(&response) {
+            self.note_session(&identity, &id).await;
+        }
         if let Some(token) = credentials.of_path().filter(|_| opened) {
             answer.set_cookie(Some(token), response.headers_mut());
         }
@@ -286,12 +288,11 @@ impl Dispatcher {
         response
     }
 
-    /// Has the session that a response begins end together with the token of its owner.
-    async fn note_session(&self, identity: &Identity, response: &Response) {
+    /// Has a new session end together with the token of its owner.
+    async fn note_session(&self, identity: &Identity, id: &str) {
         let publishers = self.app.publishers();
-        let Some(id) = publishers.begun(response) else { return };
-        if !self.app.access().note_session(identity.grant, &id, |id| publishers.lives(id)) {
-            publishers.end(&id).await;
+        if !self.app.access().note_session(identity.grant, id, |id| publishers.lives(id)) {
+            publishers.end(id).await;
         }
     }
 

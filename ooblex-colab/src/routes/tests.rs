@@ -1,4 +1,5 @@
 use axum::body::{Body, to_bytes};
+use axum::extract::ConnectInfo;
 use http::Request;
 use ooblex_core::Registry;
 use ooblex_core::hub::HubConfig;
