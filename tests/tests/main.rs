@@ -18,6 +18,7 @@ mod publishers;
 mod readers;
 mod refusals;
 mod rungs;
+mod safety;
 mod sessions;
 mod snapshots;
 mod sockets;
