@@ -43,7 +43,7 @@ export function shown(path) {
 async function hide() {
   const page = pageWithoutToken();
   const here = new URL(".", document.baseURI);
-  if (page.pathname === here.pathname || known.rights.join() === "view") return;
+  if (page.pathname === here.pathname || here.pathname.endsWith(`/t/${known.link}/`)) return;
   const answer = await fetch(new URL("access", page), { referrerPolicy: "same-origin" }).catch(() => null);
   /** @type {Access | null} */
   const bare = answer?.ok ? await answer.json().catch(() => null) : null;

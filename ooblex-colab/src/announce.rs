@@ -11,7 +11,8 @@ use crate::config::{LineFormat, Token};
 use crate::server::{Server, url_of};
 
 /// Something that whoever started the program wants to know. In JSON `event` names it.
-#[derive(Clone, Debug, Serialize)]
+// No `Debug`: it holds tokens.
+#[derive(Clone, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(crate) enum Announcement {
     /// It can be connected to.
@@ -21,7 +22,7 @@ pub(crate) enum Announcement {
 }
 
 /// Where everything is found.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Serialize)]
 pub(crate) struct Ready {
     version: &'static str,
     urls: Urls,
@@ -36,7 +37,7 @@ pub(crate) struct Ready {
 }
 
 /// The link's is always made; it lets watch alone.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Default, Serialize)]
 struct Tokens {
     control: Option<String>,
     publish: Option<String>,
@@ -46,7 +47,7 @@ struct Tokens {
 
 /// URLs as they are opened on this machine. Where the server is guarded they hold tokens that were made; for one that was
 /// configured the reader puts it in place of `TOKEN`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Serialize)]
 struct Urls {
     base: String,
     page: String,
@@ -71,18 +72,11 @@ impl Announcement {
             view: shown(&made.view),
             link: shown(&server.access().link()),
         };
-        let word = |token: &Option<String>| token.clone().unwrap_or_else(|| "TOKEN".into());
-        let (prefix, watched, query) = match guarded {
-            false => Default::default(),
-            true if tokens.link.is_none() => {
-                (format!("t/{}/", word(&tokens.control)), String::new(), String::new())
-            }
-            true => (
-                format!("t/{}/", word(&tokens.control)),
-                format!("t/{}/", word(&tokens.link)),
-                format!("?token={}", word(&tokens.link)),
-            ),
-        };
+        let control = tokens.control.as_deref().unwrap_or("TOKEN");
+        let prefix = if guarded { format!("t/{control}/") } else { String::new() };
+        // Where everybody may watch there is no link's token.
+        let link = tokens.link.as_ref().map(|link| (format!("t/{link}/"), format!("?token={link}")));
+        let (watched, query) = link.unwrap_or_default();
         let urls = Urls {
             page: format!("{base}{prefix}"),
             view: format!("{base}{watched}view"),
