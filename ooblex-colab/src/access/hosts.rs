@@ -42,7 +42,7 @@ impl Hosts {
     /// 403 with the name.
     pub(crate) fn check(&self, headers: &HeaderMap) -> Result<(), Problem> {
         let Some(value) = headers.get(header::HOST) else { return Ok(()) };
-        let host = value.to_str().ok().map(name_of).unwrap_or_default();
+        let host = value.to_str().map_or_else(|_| "?".to_owned(), name_of);
         if host.is_empty() || is_address(&host) || self.has(&host) {
             return Ok(());
         }
@@ -61,9 +61,10 @@ impl Hosts {
 
 /// The name in `NAME:PORT`, lowercase, without the dot that may end it.
 fn name_of(authority: &str) -> String {
-    let host = match authority.rfind(']') {
-        Some(end) => &authority[..=end],
-        None => authority.rsplit_once(':').map_or(authority, |(host, _)| host),
+    let host = match authority.rsplit_once(':') {
+        // Not within an address of version 6.
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !authority.ends_with(']') => host,
+        _ => authority,
     };
     host.trim_end_matches('.').to_ascii_lowercase()
 }
