@@ -47,7 +47,7 @@ fn made(ready: &Value, kind: &str) -> String {
     ready["tokens"][kind].as_str().unwrap_or_else(|| panic!("no {kind}: {ready}")).to_owned()
 }
 
-/// What a template is asked for as; `None` for a file of the page.
+/// What a template is asked for as.
 fn example(path: &str) -> String {
     ["name", "stream", "session"]
         .iter()
@@ -379,7 +379,12 @@ fn the_printed_page_works_and_hides_its_token() {
     browser.open(shared.as_str().unwrap());
     wait_for("the viewers' page", || Some(()).filter(|()| text(&browser, "#connection").contains("live")));
     assert!(browser.run("return location.pathname").as_str().unwrap().contains(&link));
-    browser.devtools("Page.navigate", &serde_json::json!({ "url": server.url("/") }));
+    browser.open(ready["urls"]["base"].as_str().unwrap());
+    click(&browser, "#gallery [data-effect=grayscale]");
+    wait_for("the operator's rights", || {
+        let streams = with(&server, &control, "GET", "/streams", &[]).expect(200).json();
+        (streams[0]["effect"] == "grayscale").then_some(())
+    });
     assert_eq!(browser.complaints(), Vec::<String>::new());
     stop.store(true, Ordering::Relaxed);
     publisher.join().unwrap();
