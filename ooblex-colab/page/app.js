@@ -6,7 +6,8 @@ import { RungError } from "./ladder.js";
 import { Ledger, parts } from "./ledger.js";
 import { ModelPanel } from "./models.js";
 import { Publisher, WAYS } from "./publish.js";
-import { Refusal, absent, detour, end, isGuarded, isStill, know, pageWithoutToken, request, url, wishes } from "./server.js";
+import { access, learn, shown } from "./access.js";
+import { Refusal, absent, detour, end, isStill, know, pageWithoutToken, request, url, wishes } from "./server.js";
 import { Share } from "./share.js";
 import { SourcePanel } from "./source_panel.js";
 import { Stage } from "./stage.js";
@@ -100,7 +101,7 @@ class App {
     this.stage = new Stage(byId("figure"));
     // What the way up has found out need not be found out again on the way down.
     const noWebRtc = () => (this.publisher.running && this.ways.up?.reasons.find(([rung]) => rung === "webrtc")?.[1]) || "";
-    const server = { url, request, absent, isStill, noWebRtc };
+    const server = { url, shown, request, absent, isStill, noWebRtc };
     this.watcher = new Watcher(server, this.stage, wish.transport, wish.codec, (state) => this.onWay("down", state));
     this.publisher = new Publisher(server, end, wish.transport, wish.codec, {
       onChange: (state) => this.onWay("up", state),
@@ -176,6 +177,7 @@ class App {
   async poll() {
     if (document.hidden && this.status) return;
     try {
+      await learn();
       /** @type {Status} */
       const status = await request("status");
       this.status = status;
@@ -285,8 +287,8 @@ class App {
     this.renderPublish(status);
     this.renderStatistics(stream);
     const path = stream ? `${streamPath(stream.id)}/stream.mjpg` : "stream.mjpg";
-    /** @type {HTMLAnchorElement} */ (byId("direct")).href = url(path).href;
-    this.share.render(pageWithoutToken(), stream?.id ?? "", isGuarded());
+    /** @type {HTMLAnchorElement} */ (byId("direct")).href = shown(path).href;
+    this.share.render(pageWithoutToken(), stream?.id ?? "", access());
     const view = this.publisher.session ?? this.watcher.view;
     if (stream && view && "watch" in view) view.watch(stream.processed);
     this.watcher.onStatus();
@@ -307,7 +309,7 @@ class App {
     const place = /** @type {HTMLInputElement} */ (byId("whip"));
     if (place.value === address) return;
     place.value = address;
-    const guarded = isGuarded();
+    const { guarded } = access();
     byId("whip-token").hidden = !guarded;
     const token = guarded ? " -authorization TOKEN" : "";
     byId("whip-ffmpeg").textContent = `ffmpeg -re -i clip.mp4 -an -c:v libx264 -profile:v baseline -bf 0 -g 30 -pix_fmt yuv420p${token} -f whip ${address}`;

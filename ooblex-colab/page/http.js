@@ -24,7 +24,8 @@ const BEGIN = 3000;
  * @param {RequestInit} [init]
  */
 export async function fetchPlain(url, init = {}) {
-  const response = await fetch(url, { ...init, headers: { ...PLAIN, ...init.headers } });
+  // Without encryption it is by the referrer that the server knows its own page.
+  const response = await fetch(url, { referrerPolicy: "same-origin", ...init, headers: { ...PLAIN, ...init.headers } });
   if (/^text\/html/i.test(response.headers.get("Content-Type") ?? "")) {
     throw new RungError(`the tunnel or proxy answered with a page of its own (${response.status}) where the server's answer was expected; open this address in a new tab and follow that page once`);
   }

@@ -16,9 +16,6 @@ export function pageWithoutToken() {
   return page;
 }
 
-/** Whether this page was opened with a token. */
-export const isGuarded = () => pageWithoutToken().pathname !== new URL(".", document.baseURI).pathname;
-
 /** The server refused. */
 export class Refusal extends Error {
   /** @param {number} status @param {string} detail */

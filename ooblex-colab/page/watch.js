@@ -15,6 +15,7 @@ import { WhepDown } from "./whep.js";
 /**
  * @typedef {object} Server
  * @property {(path: string) => URL} url
+ * @property {(path: string) => URL} shown the same for elements that show pictures
  * @property {(path: string, body?: unknown) => Promise<any>} request
  * @property {() => string} [noWebRtc] why WebRTC was just found not to work from here; empty if it was not
  * @property {(id: string) => boolean} isStill whether a stream has pictures, but no new ones
@@ -150,7 +151,7 @@ export class Watcher {
       return live(wanted, signal);
     };
     const mjpeg = (/** @type {AbortSignal} */ signal) => {
-      const view = new MjpegDown(file("stream.mjpg"), file("snapshot.jpg"));
+      const view = new MjpegDown(server.shown(`${path}stream.mjpg`).href, file("snapshot.jpg"));
       return this.begin(view, view.image, signal);
     };
     const snapshots = (/** @type {AbortSignal} */ signal, /** @type {import("./http.js").Way} */ way) => {

@@ -7,11 +7,12 @@ use serde::Serialize;
 
 use crate::access::EXPOSURE_FIX;
 use crate::cli::VERSION;
-use crate::config::LineFormat;
+use crate::config::{LineFormat, Token};
 use crate::server::{Server, url_of};
 
 /// Something that whoever started the program wants to know. In JSON `event` names it.
-#[derive(Clone, Debug, Serialize)]
+// No `Debug`: it holds tokens.
+#[derive(Clone, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(crate) enum Announcement {
     /// It can be connected to.
@@ -21,7 +22,7 @@ pub(crate) enum Announcement {
 }
 
 /// Where everything is found.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Serialize)]
 pub(crate) struct Ready {
     version: &'static str,
     urls: Urls,
@@ -29,12 +30,24 @@ pub(crate) struct Ready {
     also_at: Vec<String>,
     /// Whether requests need tokens.
     guarded: bool,
+    /// Those that were made at the start. Configured ones are not told.
+    tokens: Tokens,
     /// What is wrong, and what to do.
     warnings: Vec<String>,
 }
 
-/// URLs as they are opened on this machine; where the server is guarded the reader puts its token for `TOKEN`.
-#[derive(Clone, Debug, Serialize)]
+/// The link's is always made; it lets watch alone.
+#[derive(Clone, Default, Serialize)]
+struct Tokens {
+    control: Option<String>,
+    publish: Option<String>,
+    view: Option<String>,
+    link: Option<String>,
+}
+
+/// URLs as they are opened on this machine. Where the server is guarded they hold tokens that were made; for one that was
+/// configured the reader puts it in place of `TOKEN`.
+#[derive(Clone, Serialize)]
 struct Urls {
     base: String,
     page: String,
@@ -50,12 +63,23 @@ struct Urls {
 impl Announcement {
     pub(crate) fn ready(server: &Server) -> Self {
         let base = server.url();
-        // Tokens that were configured are never printed.
         let guarded = server.access().is_guarded();
-        let (prefix, query) = if guarded { ("t/TOKEN/", "?token=TOKEN") } else { ("", "") };
+        let (made, shown) =
+            (server.made_tokens(), |token: &Option<Token>| token.as_ref().map(|t| t.expose().to_owned()));
+        let tokens = Tokens {
+            control: shown(&made.control),
+            publish: shown(&made.publish),
+            view: shown(&made.view),
+            link: shown(&server.access().link()),
+        };
+        let control = tokens.control.as_deref().unwrap_or("TOKEN");
+        let prefix = if guarded { format!("t/{control}/") } else { String::new() };
+        // Where everybody may watch there is no link's token.
+        let link = tokens.link.as_ref().map(|link| (format!("t/{link}/"), format!("?token={link}")));
+        let (watched, query) = link.unwrap_or_default();
         let urls = Urls {
             page: format!("{base}{prefix}"),
-            view: format!("{base}{prefix}view"),
+            view: format!("{base}{watched}view"),
             stream: format!("{base}stream.mjpg{query}"),
             snapshot: format!("{base}snapshot.jpg{query}"),
             upload: format!("{base}upload"),
@@ -69,6 +93,7 @@ impl Announcement {
             urls,
             also_at: server.addresses().iter().skip(1).map(|address| url_of(*address)).collect(),
             guarded,
+            tokens,
             warnings: exposed.map(|exposed| format!("{exposed}; {EXPOSURE_FIX}")).into_iter().collect(),
         }))
     }
@@ -88,16 +113,19 @@ impl Announcement {
 
 impl Ready {
     fn text(&self) -> String {
-        let Urls { page, stream, snapshot, upload, whip, .. } = &self.urls;
-        let bearer = if self.guarded { " -H 'Authorization: Bearer TOKEN'" } else { "" };
+        let Urls { page, view, stream, snapshot, upload, whip, .. } = &self.urls;
+        let publish = self.tokens.publish.as_deref().unwrap_or("TOKEN");
+        let bearer =
+            if self.guarded { format!(" -H 'Authorization: Bearer {publish}'") } else { String::new() };
         let mut text = format!(
             "page      {page}\n\
+             view      {view}\n\
              stream    {stream}\n\
              snapshot  {snapshot}\n\
              upload    curl{bearer} --data-binary @picture.jpg '{upload}?stream=cam'\n"
         );
         if let Some(whip) = whip {
-            let how = if self.guarded { "; TOKEN as bearer token" } else { "" };
+            let how = if self.guarded { format!("; {publish} as bearer token") } else { String::new() };
             text.push_str(&format!("whip      {whip}/cam (OBS, FFmpeg{how})\n"));
         }
         for url in &self.also_at {

@@ -23,6 +23,7 @@ use crate::models_cli;
 use crate::own;
 use crate::parent::watch_stdin;
 use crate::server::{Server, StartError};
+use crate::tokens_cli;
 
 /// Exit status: it could not start, or failed.
 const FAILED: u8 = 1;
@@ -118,6 +119,10 @@ impl App {
             (Ok(loaded), _) if arguments.print_config => say(&print(&loaded)),
             (Ok(_), Command::Effects) => say(&list_effects(&self.registry)),
             (Ok(loaded), Command::Models) => self.look_after_models(&arguments, &loaded),
+            (Ok(loaded), Command::Tokens) => match tokens_cli::run(&arguments.tokens, &loaded.config) {
+                Ok(text) => say(&text),
+                Err(error) => fail(error),
+            },
             (Ok(loaded), Command::Doctor) => {
                 if let Err(error) = self.models.configure(models_config(&loaded.config)) {
                     return fail(error);

@@ -201,7 +201,16 @@ fn ports(findings: &mut Findings, loaded: &Loaded) {
 
 fn exposure(findings: &mut Findings, loaded: &Loaded) {
     let bind = loaded.config.bind;
-    let access = Access::new(&loaded.config);
+    let mut config = loaded.config.clone();
+    if let Err(error) = config.make_tokens() {
+        return findings.add(
+            Verdict::Bad,
+            "tokens",
+            &error.to_string(),
+            "start where /dev/urandom can be read",
+        );
+    }
+    let access = Access::new(&config);
     match access.exposure(bind) {
         Some(found) => findings.add(Verdict::Note, "exposure", &found, EXPOSURE_FIX),
         None if bind.to_canonical().is_loopback() => {

@@ -55,10 +55,11 @@ mod publisher;
 mod routes;
 mod server;
 mod sources;
+mod tokens_cli;
 #[cfg_attr(not(feature = "whip"), path = "no_webrtc.rs")]
 mod webrtc;
 
 pub use app::App;
-pub use cli::{Arguments, Command, ModelsAction, ModelsArguments};
+pub use cli::{Arguments, Command, ModelsAction, ModelsArguments, TokensAction, TokensArguments};
 pub use server::{Left, Server, StartError};
 pub use sources::AttachError;

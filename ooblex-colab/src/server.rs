@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 
 use crate::access::Access;
 use crate::annotations::AnnotationHub;
-use crate::config::{Config, UseGpu};
+use crate::config::{Config, MadeTokens, UseGpu};
 use crate::effect::{EffectControl, SwitchError};
 use crate::graph::Graph;
 use crate::models::models_config;
@@ -90,6 +90,7 @@ fn listen_error(setting: &str, address: &SocketAddr, source: &io::Error) -> Stri
 pub struct Server {
     addresses: Vec<SocketAddr>,
     app: AppState,
+    made: MadeTokens,
     stop: watch::Sender<bool>,
     listeners: Vec<JoinHandle<Served>>,
     sweeper: JoinHandle<()>,
@@ -120,7 +121,8 @@ impl Server {
     ///
     /// # Panics
     /// Outside of a Tokio runtime.
-    pub async fn start(config: Config, registry: Registry, models: Models) -> Result<Self, StartError> {
+    pub async fn start(mut config: Config, registry: Registry, models: Models) -> Result<Self, StartError> {
+        let made = config.make_tokens()?;
         models.configure(models_config(&config))?;
         config.pin.iter().try_for_each(|name| models.pin(name))?;
         if config.use_gpu == UseGpu::Required {
@@ -166,7 +168,7 @@ impl Server {
         }
         load_pinned(models.clone())?;
         let sweeper = tokio::spawn(sweep(hub, effects, models));
-        Ok(Self { addresses, app, stop, listeners, sweeper })
+        Ok(Self { addresses, app, made, stop, listeners, sweeper })
     }
 
     /// The addresses it listens on, that of `mjpeg_port` first.
@@ -182,6 +184,11 @@ impl Server {
     /// Whether it takes WebRTC publishers.
     pub(crate) fn takes_webrtc(&self) -> bool {
         self.app.publishers().absent().is_none()
+    }
+
+    /// The tokens that were made at the start.
+    pub(crate) fn made_tokens(&self) -> &MadeTokens {
+        &self.made
     }
 
     /// Who may do what.

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::response::Response;
 use ooblex_core::hub::Hub;
 use ooblex_ingest::ice::provider::{ProviderReport, ProviderSpec};
 use ooblex_ingest::ice::{IceServer, IceServers, ServerReport, Trust};
 use ooblex_ingest::webrtc::{
-    CandidatePath, FailedPath, NetworkConfig, PrivateAddresses, SessionInfo, SessionState, ViewerInfo,
-    WebRtc, WebRtcConfig,
+    CandidatePath, FailedPath, NetworkConfig, PrivateAddresses, SessionId, SessionInfo, SessionState,
+    ViewerInfo, WebRtc, WebRtcConfig,
 };
 use ooblex_ingest::whip::{self, WhipConfig};
 use ooblex_live::{LiveHub, Whep};
@@ -93,6 +94,23 @@ impl Publishers {
         let told =
             self.0.as_ref().map(|endpoint| endpoint.webrtc.ice_servers().for_page()).unwrap_or_default();
         json!({"iceServers": told.iter().map(for_browser).collect::<Vec<_>>()})
+    }
+
+    /// The session that a response begins.
+    pub(crate) fn begun(&self, response: &Response) -> Option<String> {
+        response.extensions().get::<SessionId>().map(SessionId::to_string)
+    }
+
+    /// Whether a session is there.
+    pub(crate) fn lives(&self, id: &str) -> bool {
+        let (Some(endpoint), Ok(id)) = (&self.0, id.parse()) else { return false };
+        endpoint.webrtc.session(&id).is_some() || endpoint.webrtc.viewer(&id).is_some()
+    }
+
+    /// Ends a session; false if there is none.
+    pub(crate) async fn end(&self, id: &str) -> bool {
+        let (Some(endpoint), Ok(id)) = (&self.0, id.parse()) else { return false };
+        endpoint.webrtc.close(&id).await
     }
 
     /// Ends every session.

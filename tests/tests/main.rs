@@ -19,6 +19,7 @@ mod publishers;
 mod readers;
 mod refusals;
 mod rungs;
+mod safety;
 mod sessions;
 mod snapshots;
 mod sockets;

@@ -87,7 +87,7 @@ fn the_logic_of_the_page_is_right() {
     let Some(programs) = installed() else { skip!("Chromium or chromedriver is not installed") };
     let server = Server::start(&[]);
     let browser = Browser::start(programs, None);
-    browser.open(&server.url("/health"));
+    browser.open(&server.url("/client.html"));
     let script =
         format!("const base = '/page/'; return (async () => {{ {} }})()", include_str!("page_modules.js"));
     assert_eq!(browser.run(&script), json!([]));

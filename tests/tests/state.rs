@@ -131,7 +131,8 @@ fn the_description_lists_every_route_of_the_contract() {
             let target = path
                 .replace("{name}", name)
                 .replace("{model}", "blazeface_short_128")
-                .replace("{file}", "app.js");
+                .replace("{file}", "app.js")
+                .replace("{kind}", "link");
             let status = if target.ends_with(".mjpg") {
                 send(server.addr, "HEAD", &target, &[], &[]).status
             } else {

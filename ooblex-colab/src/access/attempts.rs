@@ -112,7 +112,7 @@ fn too_many(left: f64) -> Problem {
 }
 
 /// What failures are counted under: whoever has one IPv6 address has the 64 bits of its network.
-fn key_of(address: IpAddr) -> IpAddr {
+pub(super) fn key_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) if !v6.is_loopback() => {
             let [a, b, c, d, ..] = v6.segments();

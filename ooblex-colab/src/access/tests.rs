@@ -32,7 +32,7 @@ fn address() -> Option<IpAddr> {
 
 /// What a request may do, as letters: v, p, c.
 fn may(access: &Access, credentials: &Credentials) -> String {
-    let identity = access.identify(credentials, address(), Instant::now()).expect("not limited");
+    let identity = access.identify(credentials, address(), None, Instant::now()).expect("not limited");
     let letters = [(Right::View, 'v'), (Right::Publish, 'p'), (Right::Control, 'c')];
     letters.into_iter().filter(|(right, _)| identity.rights.allow(*right)).map(|(_, letter)| letter).collect()
 }
@@ -68,7 +68,7 @@ fn a_query_gives_the_right_to_view_alone_and_tokens_add_up() {
     let both = credentials(&[("cookie", &cookie)], &format!("/t/{PUBLISH}/"));
     assert_eq!(may(&access, &both), "vp");
     let stale = credentials(&[("cookie", "ooblex_token=of-long-ago-1234")], &format!("/t/{PUBLISH}/"));
-    let identity = access.identify(&stale, address(), Instant::now()).expect("not limited");
+    let identity = access.identify(&stale, address(), None, Instant::now()).expect("not limited");
     assert!(identity.recognized && identity.stale_cookie);
 }
 
@@ -87,7 +87,7 @@ fn refusals_say_what_is_missing_and_never_the_token() {
         (bearer(VIEW), 403, "right_missing", "Bearer realm=\"ooblex\", error=\"insufficient_scope\""),
         (query, 403, "right_missing", "Bearer realm=\"ooblex\", error=\"insufficient_scope\""),
     ] {
-        let identity = access.identify(&credentials, address(), Instant::now()).expect("not limited");
+        let identity = access.identify(&credentials, address(), None, Instant::now()).expect("not limited");
         assert!(!identity.rights.allow(Right::Publish));
         let (problem, header) = refusal(Right::Publish, &identity, &credentials);
         assert_eq!((problem.status().as_u16(), problem.code()), (status, code));
@@ -103,11 +103,11 @@ fn guessing_is_slowed_down_and_a_right_token_does_not_tell_then() {
     let (access, now) = (access(true, true, true), Instant::now());
     for n in 0..20 {
         let guess = bearer(&format!("guess-guess-guess-{n}"));
-        assert!(!access.identify(&guess, address(), now).expect("not yet").recognized);
+        assert!(!access.identify(&guess, address(), None, now).expect("not yet").recognized);
     }
-    let right = access.identify(&bearer(CONTROL), address(), now).expect_err("not looked at");
+    let right = access.identify(&bearer(CONTROL), address(), None, now).expect_err("not looked at");
     assert_eq!((right.status().as_u16(), right.code()), (429, "too_many_attempts"));
-    access.identify(&Credentials::default(), address(), now).expect("no token is no guess");
+    access.identify(&Credentials::default(), address(), None, now).expect("no token is no guess");
 }
 
 #[test]
@@ -115,7 +115,11 @@ fn a_publisher_is_known_by_its_token_wherever_it_comes_from() {
     let access = access(true, false, false);
     let of = |credentials: &Credentials, last: u8| {
         let from = Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, last)));
-        access.identify(credentials, from, Instant::now()).expect("not limited").caller.expect("a caller")
+        access
+            .identify(credentials, from, None, Instant::now())
+            .expect("not limited")
+            .caller
+            .expect("a caller")
     };
     assert_eq!(of(&bearer(PUBLISH), 1).publisher, of(&bearer(PUBLISH), 2).publisher);
     let none = Credentials::default();

@@ -3,6 +3,7 @@
 //! One table describes every setting. It gives the fields of [`Config`], the flags, the variables, the keys of the
 //! file, the help, `--print-config` and `docs/CONFIG.md`: to add a setting, add an entry to the table.
 
+mod access;
 mod file;
 mod load;
 mod models;
@@ -16,13 +17,15 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use self::access::HostName;
+pub(crate) use self::access::MadeTokens;
 pub(crate) use self::load::Problems;
 pub use self::load::{Invalid, Loaded, Origin, SettingError, load};
 pub use self::models::{EngineChoice, ModelUrl};
 pub use self::network::{IceServerText, PortRange, TurnText};
 pub use self::print::{markdown, print};
-pub(crate) use self::secret::HIDDEN;
 pub use self::secret::Token;
+pub(crate) use self::secret::{HIDDEN, url_safe};
 pub use self::setting::{Kind, Setting};
 pub(crate) use self::types::without_secrets;
 pub use self::types::{LineFormat, LogLevel, SourcePlace, SourceSpec, UseGpu, WebOrigin};
@@ -90,7 +93,7 @@ macro_rules! settings {
 settings! {
     "Network" {
         bind: IpAddr = Kind::Text("ADDRESS", "an IP address, or localhost"), Some("127.0.0.1"),
-            "Address to listen on. With any but a loopback address, everybody who can reach it can do what needs no token.";
+            "Address to listen on. With any but a loopback address, tokens that are not set are made at the start and printed.";
         mjpeg_port: u16 = PORT, Some("8081"),
             "Port of the page, the API and the streams; 0 takes any free one.";
         webrtc_port: Option<u16> = PORT, None,
@@ -105,6 +108,12 @@ settings! {
             "Who watches, or reads the state, must show this token.";
         control_token [secret]: Option<Token> = TOKEN, None,
             "Who changes effects must show this token. It gives the rights to publish and to watch, too.";
+        open_access: bool = Kind::Bool, Some("false"),
+            "Make no tokens: whoever reaches the server may do everything that no token set here guards.";
+        allowed_hosts: Vec<HostName> = Kind::List("HOST", "names like cam.example.org; .example.org for all names below it"), None,
+            "Further names under which the server may be addressed, as behind a proxy. Addresses in digits, localhost and Colab's proxy always may.";
+        max_requests_per_second: u32 = int(1, 100_000, "requests a second"), Some("200"),
+            "Most requests from one address, twice as many at once; this machine itself is exempt.";
     }
     "Streams" {
         demo: bool = Kind::Bool, Some("false"),

@@ -62,6 +62,7 @@ fn example(setting: &Setting) -> (String, String) {
             "https://a.example,https://b.example".into(),
             "[\"https://a.example\", \"https://b.example\"]".into(),
         ),
+        ("allowed_hosts", _) => ("a.example,.b".into(), "[\"a.example\", \".b\"]".into()),
         ("source", _) => quoted("cam=pattern"),
         ("publish_token" | "view_token" | "control_token", _) => {
             quoted(&format!("{}-0123456789", setting.name))

@@ -1,4 +1,5 @@
 use axum::body::{Body, to_bytes};
+use axum::extract::ConnectInfo;
 use http::Request;
 use ooblex_core::Registry;
 use ooblex_core::hub::HubConfig;
@@ -14,6 +15,7 @@ use crate::config::load;
 use crate::graph::Graph;
 
 mod models;
+mod safety;
 
 /// A server without sockets.
 struct Site {
@@ -488,7 +490,11 @@ fn guarded_site() -> Site {
 /// How a route of the table is asked for.
 fn example(route: &table::Route) -> (&'static str, String) {
     let name = if route.path.starts_with("/set_effect") { "none" } else { "cam" };
-    let path = route.path.replace("{model}", ooblex_models::manager::BLAZEFACE).replace("{file}", "app.js");
+    let path = route
+        .path
+        .replace("{model}", ooblex_models::manager::BLAZEFACE)
+        .replace("{file}", "app.js")
+        .replace("{kind}", "link");
     let path = ["{name}", "{stream}", "{session}"].iter().fold(path, |p, n| p.replace(n, name));
     // HEAD, because a stream never ends.
     let endless = route.method == "GET" && route.path.ends_with(".mjpg");
