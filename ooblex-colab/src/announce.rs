@@ -9,6 +9,7 @@ use crate::access::EXPOSURE_FIX;
 use crate::cli::VERSION;
 use crate::config::LineFormat;
 use crate::server::{Server, url_of};
+use crate::tunnel::{Report, TunnelHub};
 
 /// Something that whoever started the program wants to know. In JSON `event` names it.
 #[derive(Clone, Debug, Serialize)]
@@ -16,6 +17,8 @@ use crate::server::{Server, url_of};
 pub(crate) enum Announcement {
     /// It can be connected to.
     Ready(Box<Ready>),
+    /// The way from outside is there, is away, or leads to another address.
+    Tunnel(Tunnel),
     /// It has stopped, with nothing left.
     Stopped,
 }
@@ -31,6 +34,18 @@ pub(crate) struct Ready {
     guarded: bool,
     /// What is wrong, and what to do.
     warnings: Vec<String>,
+}
+
+/// How the tunnel is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Tunnel {
+    provider: &'static str,
+    /// `up`, `reconnecting` or `down`.
+    state: &'static str,
+    /// Where it is reached, or was last.
+    url: Option<String>,
+    /// Why it is not up.
+    reason: Option<String>,
 }
 
 /// URLs as they are opened on this machine; where the server is guarded the reader puts its token for `TOKEN`.
@@ -76,6 +91,7 @@ impl Announcement {
     fn text(&self) -> String {
         match self {
             Self::Ready(ready) => ready.text(),
+            Self::Tunnel(tunnel) => tunnel.text(),
             Self::Stopped => String::new(),
         }
     }
@@ -83,6 +99,23 @@ impl Announcement {
     fn json(&self) -> String {
         // Invariant: there is no map with keys other than text in it.
         serde_json::to_string(self).unwrap_or_default() + "\n"
+    }
+}
+
+impl Tunnel {
+    fn of(provider: &'static str, report: &Report) -> Self {
+        let url = report.url.as_ref().map(|url| format!("{url}/"));
+        Self { provider, state: report.phase.as_str(), url, reason: report.reason.clone() }
+    }
+
+    fn text(&self) -> String {
+        let Self { provider, state, url, reason } = self;
+        match (url, reason) {
+            (Some(url), None) => format!("tunnel    {url} ({provider})\n"),
+            (_, reason) => {
+                format!("warning   tunnel {provider} is {state}: {}\n", reason.as_deref().unwrap_or_default())
+            }
+        }
     }
 }
 
@@ -127,5 +160,22 @@ impl Announcer {
         };
         let mut out = io::stdout().lock();
         let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    }
+
+    /// Tells what becomes of a tunnel, for as long as the server runs.
+    pub(crate) async fn follow(self, hub: TunnelHub) {
+        let Some(mut changes) = hub.changes() else { return };
+        let mut last = None;
+        loop {
+            let now = Tunnel::of(hub.provider(), &changes.borrow_and_update());
+            // What was found out about it is told elsewhere.
+            if last.as_ref() != Some(&now) {
+                self.tell(&Announcement::Tunnel(now.clone()));
+                last = Some(now);
+            }
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
     }
 }

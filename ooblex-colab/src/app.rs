@@ -115,6 +115,7 @@ impl App {
             (Err(problems), _) => refuse(&problems),
             (Ok(loaded), _) if arguments.print_config => say(&print(&loaded)),
             (Ok(_), Command::Effects) => say(&list_effects(&self.registry)),
+            (Ok(_), Command::Tunnel) => fetch_cloudflared(),
             (Ok(loaded), Command::Models) => self.look_after_models(&arguments, &loaded),
             (Ok(loaded), Command::Doctor) => {
                 if let Err(error) = self.models.configure(models_config(&loaded.config)) {
@@ -194,6 +195,20 @@ impl App {
     }
 }
 
+/// `tunnel fetch-cloudflared`.
+#[cfg(feature = "fetch")]
+fn fetch_cloudflared() -> ExitCode {
+    match crate::tunnel::fetch::run(&mut io::stdout().lock()) {
+        Ok(true) => ExitCode::SUCCESS,
+        _ => ExitCode::from(FAILED),
+    }
+}
+
+#[cfg(not(feature = "fetch"))]
+fn fetch_cloudflared() -> ExitCode {
+    fail("this program was built without the feature `fetch`; install cloudflared yourself")
+}
+
 async fn run_server(config: Config, app: App) -> ExitCode {
     let signals = match Signals::new() {
         Ok(signals) => signals,
@@ -206,6 +221,7 @@ async fn run_server(config: Config, app: App) -> ExitCode {
     };
     let announcer = Announcer::new(announce);
     announcer.tell(&Announcement::ready(&server));
+    tokio::spawn(announcer.follow(server.tunnel().clone()));
     let mut signals = signals;
     signals.next().await;
     tracing::info!("stopping; once more to stop at once");

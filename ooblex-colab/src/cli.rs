@@ -19,6 +19,8 @@ pub enum Command {
     Doctor,
     /// List, check, fetch or find models.
     Models,
+    /// Fetch the program of a tunnel.
+    Tunnel,
 }
 
 /// What to do with models.
@@ -54,7 +56,7 @@ pub struct ModelsArguments {
 }
 
 impl Command {
-    const ALL: [(&'static str, Self, &'static str); 4] = [
+    const ALL: [(&'static str, Self, &'static str); 5] = [
         ("serve", Self::Serve, "run the server (what happens without a command, too)"),
         ("effects", Self::Effects, "list the effects with their parameters, ranges and defaults"),
         ("doctor", Self::Doctor, "say what was found, what is missing and how to fix it"),
@@ -63,6 +65,7 @@ impl Command {
             Self::Models,
             "models list|verify|pull|path [MODEL...]: list, check, fetch or find models",
         ),
+        ("tunnel", Self::Tunnel, "tunnel fetch-cloudflared: fetch the program cloudflared, and check it"),
     ];
 }
 
@@ -112,6 +115,7 @@ impl Arguments {
             done: Self::default(),
             problems: Problems::default(),
             after_unknown: false,
+            wants_fetch: false,
         };
         let mut commands = 0;
         while let Some(argument) = parser.rest.next() {
@@ -135,6 +139,9 @@ impl Arguments {
                 }
             }
         }
+        if parser.done.command == Command::Tunnel && !parser.wants_fetch {
+            parser.problem(format!("`tunnel` is followed by what to do: tunnel {FETCH}"));
+        }
         let done = parser.done;
         parser.problems.into_result(Some(done))
     }
@@ -146,7 +153,12 @@ struct Parser<I> {
     problems: Problems,
     /// Whether the flag before is unknown and came without a value.
     after_unknown: bool,
+    /// Whether `tunnel` is followed by what it does.
+    wants_fetch: bool,
 }
+
+/// What follows the command `tunnel`.
+const FETCH: &str = "fetch-cloudflared";
 
 impl<I: Iterator<Item = OsString>> Parser<I> {
     fn problem(&mut self, text: String) {
@@ -156,6 +168,9 @@ impl<I: Iterator<Item = OsString>> Parser<I> {
     fn command(&mut self, text: &str, count: usize) {
         match Command::ALL.iter().find(|(name, ..)| *name == text) {
             _ if count > 1 && self.done.command == Command::Models => self.word_for_models(text, count),
+            _ if count == 2 && self.done.command == Command::Tunnel && text == FETCH => {
+                self.wants_fetch = true
+            }
             _ if count > 1 => self.problem(format!("unexpected argument `{text}`; give one command")),
             Some((_, command, _)) => self.done.command = *command,
             None if text == "help" => self.done.help = true,

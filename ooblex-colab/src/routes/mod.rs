@@ -7,6 +7,7 @@ mod metrics;
 mod models;
 mod openapi;
 mod page;
+mod probe;
 mod problem;
 mod state;
 mod table;
@@ -39,6 +40,7 @@ use crate::annotations::AnnotationHub;
 use crate::config::{Config, Token, nearest};
 use crate::effect::EffectControl;
 use crate::graph::Graph;
+use crate::tunnel::TunnelHub;
 use crate::webrtc::Publishers;
 
 /// What handlers need. Cheap to clone.
@@ -55,6 +57,7 @@ struct Shared {
     limits: ConnectionLimits,
     access: Access,
     requests: Requests,
+    tunnel: TunnelHub,
     started: Instant,
 }
 
@@ -69,8 +72,20 @@ impl AppState {
     ) -> Self {
         let (requests, started) = (Requests::new(), Instant::now());
         let (access, sockets) = (Access::new(&config), crate::live::sockets(&config, &hub, &graph));
-        let shared =
-            Shared { config, hub, graph, models, publishers, sockets, limits, access, requests, started };
+        let tunnel = TunnelHub::new(&config);
+        let shared = Shared {
+            tunnel,
+            config,
+            hub,
+            graph,
+            models,
+            publishers,
+            sockets,
+            limits,
+            access,
+            requests,
+            started,
+        };
         Self(Arc::new(shared))
     }
 
@@ -114,6 +129,11 @@ impl AppState {
 
     pub(crate) fn access(&self) -> &Access {
         &self.0.access
+    }
+
+    /// How the server is reached from outside.
+    pub(crate) fn tunnel(&self) -> &TunnelHub {
+        &self.0.tunnel
     }
 
     fn requests(&self) -> &Requests {

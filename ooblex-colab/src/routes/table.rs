@@ -3,7 +3,7 @@
 
 use axum::routing::{MethodRouter, get, post};
 
-use super::{AppState, annotations, control, models, openapi, page, state};
+use super::{AppState, annotations, control, models, openapi, page, probe, state};
 use crate::access::Right;
 
 /// Who answers.
@@ -352,6 +352,14 @@ pub(super) const ROUTES: &[Route] = &[
         "text/plain; version=0.0.4; charset=utf-8",
         By::Own(|| get(state::metrics)),
     ),
+    Route::get(
+        "/tunnel/probe/{nonce}/{step}",
+        Right::Public,
+        "by this the server finds out what its tunnel lets through; of no use to others",
+        "*/*",
+        By::Own(|| get(probe::probe)),
+    )
+    .errors(&[400, 404]),
     Route::get("/openapi.json", Right::Public, "this description", JSON, By::Own(|| get(openapi::document))),
 ];
 
