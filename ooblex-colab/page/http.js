@@ -4,6 +4,7 @@
 import { eachFrame, now, release } from "./frames.js";
 import { RungError } from "./ladder.js";
 import { Pace, Quantiles, pauseBefore, sizeWithin } from "./pace.js";
+import { picturesASecond } from "./tunnel.js";
 import { JpegMaker } from "./up.js";
 
 /** Some tunnels put a page of their own before what browsers ask for, unless asked not to. */
@@ -74,6 +75,7 @@ export class HttpUp {
 
   /** @param {import("./frames.js").Taken} taken */
   async onFrame(taken) {
+    this.pace.setMost(picturesASecond(UPLOADS));
     if (this.control.signal.aborted || taken.width === 0 || !this.pace.isDue(taken.captured)) return release(taken);
     if (this.flying) {
       this.dropped.window += 1;
@@ -148,7 +150,7 @@ export class SnapshotDown {
         if (known.stop || failures >= MOST_FAILURES) return this.fail?.(known);
         await new Promise((done) => setTimeout(done, pauseBefore(failures, Math.random(), 200)));
       }
-      const rest = 1000 / SNAPSHOTS - (now() - began);
+      const rest = 1000 / picturesASecond(SNAPSHOTS) - (now() - began);
       if (rest > 0) await new Promise((done) => setTimeout(done, rest));
       if (this.control.signal.aborted) return;
     }

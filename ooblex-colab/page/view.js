@@ -4,6 +4,7 @@
 import { Refusal, absent, isGuarded, isStill, know, pageWithoutToken, request, url, wishes } from "./server.js";
 import { Stage } from "./stage.js";
 import { NAMES, Watcher } from "./watch.js";
+import { pollAfter } from "./tunnel.js";
 import { describe } from "./ways.js";
 
 const POLL = 2000;
@@ -67,5 +68,5 @@ window.addEventListener("online", () => watcher.hurry());
 
 for (;;) {
   await poll();
-  await new Promise((done) => setTimeout(done, POLL));
+  await new Promise((done) => setTimeout(done, pollAfter(POLL)));
 }

@@ -7,16 +7,34 @@ use std::thread;
 /// What is wrong with a tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flaw {
+    /// Nothing.
+    None,
     /// Upgrades are refused.
     NoWebSocket,
     /// Responses are passed on when they are complete, which a stream never is.
     HoldsStreams,
-    /// Pictures that are asked for without the header that skips it are answered by a page of the tunnel's own.
+    /// Pictures, and what the server asks for as browsers do, are answered by a page of the tunnel's own unless a header
+    /// skips it.
     Interstitial,
+}
+
+impl Flaw {
+    /// By its name as an argument of a program.
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "none" => Self::None,
+            "no-websocket" => Self::NoWebSocket,
+            "holds-streams" => Self::HoldsStreams,
+            "interstitial" => Self::Interstitial,
+            _ => return None,
+        })
+    }
 }
 
 /// Most bytes of a request's head.
 const HEAD: usize = 64 * 1024;
+/// Most bytes of a stream that are kept.
+const HELD: u64 = 1 << 20;
 const PAGE: &str = "<!doctype html><title>You are about to visit</title>";
 
 /// Starts a tunnel to a server; it ends with the process.
@@ -37,7 +55,8 @@ fn serve(mut client: TcpStream, server: SocketAddr, flaw: Flaw) -> io::Result<()
     let lower = head.to_ascii_lowercase();
     let path = head.split(' ').nth(1).unwrap_or_default().split('?').next().unwrap_or_default().to_owned();
     let upgrade = lower.contains("\r\nupgrade:");
-    let picture = path.ends_with(".mjpg") || path.ends_with(".jpg");
+    let streams = path.ends_with(".mjpg") || path.ends_with("/stream");
+    let picture = [".mjpg", ".jpg", "/page"].iter().any(|end| path.ends_with(end));
     match flaw {
         Flaw::NoWebSocket if upgrade => {
             return client
@@ -55,9 +74,12 @@ fn serve(mut client: TcpStream, server: SocketAddr, flaw: Flaw) -> io::Result<()
     upstream.write_all(&body)?;
     let (from_client, to_server) = (client.try_clone()?, upstream.try_clone()?);
     let up = thread::spawn(move || copy(from_client, to_server));
-    if flaw == Flaw::HoldsStreams && path.ends_with(".mjpg") {
-        // Read and kept: the end, after which all of it would be passed on, does not come.
-        copy(upstream, io::sink());
+    if flaw == Flaw::HoldsStreams && streams {
+        // Read and kept until the end, which does not come with streams of pictures: then little of it is enough.
+        let (mut held, rest) = (Vec::new(), upstream.try_clone()?);
+        upstream.take(HELD).read_to_end(&mut held)?;
+        copy(rest, io::sink());
+        client.write_all(&held)?;
     } else {
         copy(upstream, client.try_clone()?);
     }

@@ -159,10 +159,10 @@ impl TunnelHub {
         let findings = report.findings.as_ref()?;
         match path {
             "/stream.mjpg" if findings.stream == Some(false) => {
-                Some("the tunnel holds streamed answers back")
+                Some("the server found that the tunnel holds streamed answers back")
             }
             _ if path.starts_with("/ws/") && findings.websocket == Some(false) => {
-                Some("the tunnel passes no WebSockets")
+                Some("the server found that the tunnel passes no WebSockets")
             }
             _ => None,
         }
