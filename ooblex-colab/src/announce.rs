@@ -9,7 +9,7 @@ use crate::access::EXPOSURE_FIX;
 use crate::cli::VERSION;
 use crate::config::LineFormat;
 use crate::server::{Server, url_of};
-use crate::tunnel::{Report, TunnelHub};
+use crate::tunnel::{OPENING, Report, TunnelHub};
 
 /// Something that whoever started the program wants to know. In JSON `event` names it.
 #[derive(Clone, Debug, Serialize)]
@@ -110,10 +110,11 @@ impl Tunnel {
 
     fn text(&self) -> String {
         let Self { provider, state, url, reason } = self;
-        match (url, reason) {
+        match (url, reason.as_deref()) {
             (Some(url), None) => format!("tunnel    {url} ({provider})\n"),
+            (_, Some(OPENING)) => format!("tunnel    {provider} is being opened\n"),
             (_, reason) => {
-                format!("warning   tunnel {provider} is {state}: {}\n", reason.as_deref().unwrap_or_default())
+                format!("warning   tunnel {provider} is {state}: {}\n", reason.unwrap_or_default())
             }
         }
     }

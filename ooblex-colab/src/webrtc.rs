@@ -15,7 +15,7 @@ use ooblex_ingest::whip::{self, WhipConfig};
 use ooblex_live::{LiveHub, Whep};
 use serde_json::{Value, json};
 
-use crate::config::Config;
+use crate::config::{Config, TunnelChoice};
 use crate::effect::EffectControl;
 use crate::publisher::PublisherControl;
 
@@ -129,7 +129,8 @@ fn endpoint_config(config: &Config) -> WebRtcConfig {
 /// can be a publisher.
 fn providers(config: &Config) -> Vec<ProviderSpec> {
     let is_default = config.ice_server == Config::default().ice_server;
-    let left_alone = is_default && config.bind.to_canonical().is_loopback();
+    let is_local = config.bind.to_canonical().is_loopback() && config.tunnel == TunnelChoice::None;
+    let left_alone = is_default && is_local;
     let servers = config.ice_server.iter().filter(|_| !left_alone).map(|server| server.expose());
     let all = servers.chain(config.turn.iter().map(|provider| provider.expose()));
     // Invariant: the settings were read by the same parser.

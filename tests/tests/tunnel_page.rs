@@ -62,8 +62,10 @@ fn behind_a_tunnel_that_holds_streams_the_page_asks_for_no_mjpeg() {
 #[test]
 fn the_page_shows_the_tunnels_address_and_what_is_left() {
     let Some(programs) = installed() else { skip!("Chromium or chromedriver is not installed") };
-    let tunnelled =
-        Tunnelled::start("none", &["--demo", "--tunnel-quota-mb=20", "--tunnel-quota-requests=500"]);
+    let tunnelled = Tunnelled::start(
+        "none",
+        &["--demo", "--tunnel-quota-mb=20", "--tunnel-quota-requests=500", "--tunnel-quota-minutes=1"],
+    );
     tunnelled.probed();
     let public = tunnelled.public();
     let browser = Browser::start(programs, None);
@@ -91,4 +93,23 @@ fn the_page_shows_the_tunnels_address_and_what_is_left() {
     wait_for("the page says so", || {
         text(&browser, "#moved").contains(&format!("http://{moved}/")).then_some(())
     });
+}
+
+#[test]
+fn video_through_a_tunnel_gets_smaller_before_the_quota_ends() {
+    let Some(programs) = installed() else { skip!("Chromium or chromedriver is not installed") };
+    // 400 kbit a second at first, of which the page itself takes some: too little for video of 480 lines.
+    let quota = ["--demo", "--tunnel-quota-mb=3", "--tunnel-quota-minutes=1"];
+    let tunnelled = Tunnelled::start("none", &quota);
+    tunnelled.probed();
+    let (local, outside) = (Browser::start(programs.clone(), None), Browser::start(programs, None));
+    let path = format!("/t/{CONTROL}/view?stream=demo&transport=ws");
+    local.open(&tunnelled.server.url(&path));
+    outside.open(&format!("http://{}{path}", tunnelled.public()));
+    let height = "return document.querySelector('#picture')?.height ?? 0";
+    wait_for("smaller video", || {
+        outside.run(height).as_u64().is_some_and(|height| (200..480).contains(&height)).then_some(())
+    });
+    assert_eq!(local.run(height), 480, "whoever watches on this machine is not slowed");
+    assert_eq!(crate::tunnels::tunnel_of(&tunnelled.server)["traffic"]["slowed"], true);
 }

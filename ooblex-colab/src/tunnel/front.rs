@@ -22,7 +22,9 @@ use super::state::TunnelHub;
 /// Most connections at once; further ones wait to be accepted.
 const CONNECTIONS: usize = 1024;
 /// Of the sockets on both sides, in bytes. Either peer is on this machine, where little is enough.
-const BUFFER: usize = 32 << 10;
+const BUFFER: usize = 64 << 10;
+/// The same where bytes have to wait, so that they do not wait for long.
+const SLOW_BUFFER: usize = 8 << 10;
 /// A client may send for so long after the server has said everything.
 const LINGER: Duration = Duration::from_secs(2);
 /// Pause after a failed accept.
@@ -57,10 +59,11 @@ pub(super) async fn serve(listener: TcpListener, server: SocketAddr, hub: Tunnel
 
 async fn pass(mut client: TcpStream, server: SocketAddr, hub: &TunnelHub) -> io::Result<()> {
     let Some(governor) = hub.governor() else { return Ok(()) };
+    let buffer = if governor.limits().bytes.is_some() { SLOW_BUFFER } else { BUFFER };
     let socket = TcpSocket::new_v4()?;
-    socket.set_recv_buffer_size(BUFFER as u32)?;
+    socket.set_recv_buffer_size(buffer as u32)?;
     let mut server = socket.connect(server).await?;
-    SockRef::from(&client).set_send_buffer_size(BUFFER)?;
+    SockRef::from(&client).set_send_buffer_size(buffer)?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
     let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =

@@ -31,4 +31,4 @@ mod supervisor;
 
 pub(crate) use self::probe::{Answer, Step};
 pub(crate) use self::service::Service;
-pub(crate) use self::state::{Report, TunnelHub};
+pub(crate) use self::state::{OPENING, Report, TunnelHub};

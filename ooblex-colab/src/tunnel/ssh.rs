@@ -42,6 +42,11 @@ impl Ssh {
         }
     }
 
+    /// A service prints its address in a session; a server of one's own has nothing to say in one.
+    fn has_session(&self) -> bool {
+        self.url.is_none() && self.remote != 0
+    }
+
     /// The file in which the keys of hosts are kept that were logged in to. The first key of a host is believed; another
     /// one is refused from then on.
     fn known_hosts() -> Option<PathBuf> {
@@ -82,8 +87,7 @@ impl Program for Ssh {
         if let Some(port) = self.host.port {
             arguments.extend(["-p".to_owned(), port.to_string()]);
         }
-        // A service prints its address in a session; a server of one's own has nothing to say in one.
-        if self.url.is_some() || self.remote == 0 {
+        if !self.has_session() {
             arguments.push("-N".to_owned());
         }
         arguments.extend(["-R".to_owned(), format!("{}:{}:{}", self.remote, local.ip(), local.port())]);
@@ -100,6 +104,7 @@ impl Program for Ssh {
             port: self.remote,
             url: self.url.clone(),
             pattern: self.pattern.clone(),
+            says_more: self.has_session(),
         })
     }
 }
@@ -111,6 +116,8 @@ struct Lines {
     /// The address that is known beforehand.
     url: Option<PublicUrl>,
     pattern: Option<String>,
+    /// Whether there is a session in which an address may be printed.
+    says_more: bool,
 }
 
 impl Lines {
@@ -126,10 +133,12 @@ impl Listener for Lines {
     fn hear(&mut self, line: &str) -> Option<Heard> {
         if let Some(rest) = line.strip_prefix("Allocated port ") {
             self.port = rest.split(' ').next().and_then(|port| port.parse().ok()).unwrap_or(self.port);
-            return None;
-        }
-        if line.contains("remote forward success for") {
             return Some(Heard::Up);
+        }
+        // The port that the server chose comes after this.
+        let is_chosen = self.port != 0;
+        if line.contains("remote forward success for") {
+            return is_chosen.then_some(Heard::Up);
         }
         if line.starts_with("debug") {
             return None;
@@ -159,8 +168,7 @@ impl Listener for Lines {
             return Some(Unsaid { url: url.clone(), after: Duration::ZERO });
         }
         let url = format!("http://{}:{}", self.host, self.port).parse().ok()?;
-        // Where the server chose the port nothing else is to come.
-        Some(Unsaid { url, after: SAYS_WITHIN })
+        Some(Unsaid { url, after: if self.says_more { SAYS_WITHIN } else { Duration::ZERO } })
     }
 }
 
@@ -194,11 +202,8 @@ mod tests {
     fn a_server_chooses_the_port() {
         let ssh = ssh("me@tunnel.example", |config| config.tunnel_ssh_port = 0);
         let mut lines = ssh.listen();
-        assert_eq!(lines.hear("Allocated port 40123 for remote forward to 127.0.0.1:8081"), None);
-        assert_eq!(
-            lines.hear("debug1: remote forward success for: listen 0, connect 127.0.0.1:8081"),
-            Some(Heard::Up)
-        );
+        assert_eq!(lines.hear("debug1: remote forward success for: listen 0, connect 127.0.0.1:8081"), None);
+        assert_eq!(lines.hear("Allocated port 40123 for remote forward to 127.0.0.1:8081"), Some(Heard::Up));
         assert_eq!(
             lines.unsaid().map(|unsaid| unsaid.url.to_string()),
             Some("http://tunnel.example:40123".into())

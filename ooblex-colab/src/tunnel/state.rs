@@ -12,6 +12,8 @@ use super::provider::Limits;
 use crate::arrival::Arrival;
 use crate::config::{Config, PublicUrl, TunnelChoice};
 
+/// Why a tunnel is not up before the first attempt.
+pub(crate) const OPENING: &str = "it is being opened";
 /// A page asks for the state this often, in milliseconds, unless requests are scarce; and no less often than that.
 const POLL_MS: (f64, f64) = (1_000.0, 30_000.0);
 /// Of the requests that a page may make so much is for its polling.
@@ -74,7 +76,7 @@ impl TunnelHub {
         let report = Report {
             phase: Phase::Reconnecting,
             url: None,
-            reason: Some("it is being opened".into()),
+            reason: Some(OPENING.into()),
             findings: None,
             opened: 0,
             since: Instant::now(),
