@@ -8,6 +8,8 @@ use super::provider::Limits;
 
 /// What is not used in this time is not saved up.
 const BURST: Duration = Duration::from_millis(250);
+/// Viewers count as slowed for so long after one had to wait.
+const SLOWED: Duration = Duration::from_secs(30);
 /// Shortest piece of a pause.
 const WAIT: Duration = Duration::from_millis(2);
 /// Most bytes that are let out at a time, and fewest.
@@ -23,11 +25,14 @@ struct State {
     /// Bytes that may go out now; below zero while those before are being paid for.
     credit: f64,
     at: Instant,
+    /// When somebody last had to wait.
+    waited: Option<Instant>,
 }
 
 impl Governor {
     pub(super) fn new(limits: Limits, horizon: Duration) -> Self {
-        let state = State { ledger: Ledger::new(limits, horizon), credit: 0.0, at: Instant::now() };
+        let state =
+            State { ledger: Ledger::new(limits, horizon), credit: 0.0, at: Instant::now(), waited: None };
         Self(Mutex::new(state))
     }
 
@@ -67,12 +72,18 @@ impl Governor {
             state.credit = (state.credit + earned).min(pace * BURST.as_secs_f64());
             state.at = now;
             if state.credit < 0.0 {
+                state.waited = Some(now);
                 return Err(Duration::from_secs_f64(-state.credit / pace).max(WAIT));
             }
             state.credit -= bytes as f64;
         }
         state.ledger.note(Count { sent: bytes as u64, ..Count::default() }, now);
         Ok(())
+    }
+
+    /// Whether somebody had to wait lately.
+    pub(super) fn is_slowing(&self) -> bool {
+        self.lock().waited.is_some_and(|at| at.elapsed() < SLOWED)
     }
 
     pub(super) fn limits(&self) -> Limits {

@@ -193,8 +193,6 @@ impl Shared {
         let (limits, balance) = (self.governor.limits(), self.governor.balance());
         let poll = (1_000.0 / (balance.requests_per_second * POLLING)).clamp(POLL_MS.0, POLL_MS.1);
         let minutes = |left: Duration| left.as_secs() / 60;
-        // At three quarters of what is allowed, viewers who want more have been slowed.
-        let is_slowed = balance.pace.is_some_and(|pace| balance.bytes_per_second > 0.75 * pace);
         json!({
             "sent_bytes": balance.total.sent,
             "received_bytes": balance.total.received,
@@ -208,7 +206,7 @@ impl Shared {
             },
             "minutes_left": balance.left.map(minutes),
             "most_bytes_per_second": balance.pace.map(|pace| pace as u64),
-            "slowed": is_slowed,
+            "slowed": self.governor.is_slowing(),
             "poll_ms": poll as u64,
             "most_pictures_per_second": (balance.requests_per_second * (1.0 - POLLING) * 100.0).round() / 100.0,
         })
