@@ -12,6 +12,7 @@ import { Share } from "./share.js";
 import { SourcePanel } from "./source_panel.js";
 import { Stage } from "./stage.js";
 import { Traffic } from "./traffic.js";
+import { movedTo, pollAfter, renderTunnel, sharedPage } from "./tunnel.js";
 import { NAMES, Watcher } from "./watch.js";
 import { describe, renderReasons } from "./ways.js";
 
@@ -22,7 +23,7 @@ import { describe, renderReasons } from "./ways.js";
  *   params: import("./effects.js").Params, effect_state: string, failure: string | null, stages: ({ stage: string } & Quantiles)[] }} Stream
  * @typedef {import("./server.js").Transport} Transport
  * @typedef {{ effect: string, params: import("./effects.js").Params, newest: string | null, streams: Stream[],
- *   transports: Transport[] }} Status
+ *   transports: Transport[], tunnel?: import("./tunnel.js").Tunnel | null }} Status
  */
 
 const POLL = 1000;
@@ -160,7 +161,7 @@ class App {
     await this.loadEffects();
     for (;;) {
       await this.poll();
-      await new Promise((done) => setTimeout(done, POLL));
+      await new Promise((done) => setTimeout(done, pollAfter(POLL)));
     }
   }
 
@@ -288,7 +289,11 @@ class App {
     this.renderStatistics(stream);
     const path = stream ? `${streamPath(stream.id)}/stream.mjpg` : "stream.mjpg";
     /** @type {HTMLAnchorElement} */ (byId("direct")).href = shown(path).href;
-    this.share.render(pageWithoutToken(), stream?.id ?? "", access());
+    this.share.render(sharedPage(pageWithoutToken(), status.tunnel), stream?.id ?? "", access());
+    renderTunnel(byId("tunnel"), status.tunnel);
+    const moved = movedTo();
+    byId("moved").hidden = moved === null;
+    if (moved) Object.assign(byId("moved-to"), { href: moved, textContent: moved });
     const view = this.publisher.session ?? this.watcher.view;
     if (stream && view && "watch" in view) view.watch(stream.processed);
     this.watcher.onStatus();

@@ -4,6 +4,7 @@
 import { eachFrame, now, release } from "./frames.js";
 import { RungError } from "./ladder.js";
 import { Pace, Quantiles, pauseBefore, sizeWithin } from "./pace.js";
+import { picturesASecond } from "./tunnel.js";
 import { JpegMaker } from "./up.js";
 
 /** Some tunnels put a page of their own before what browsers ask for, unless asked not to. */
@@ -62,6 +63,7 @@ export class HttpUp {
     this.encodeTimes = new Quantiles();
     this.flying = false;
     this.failures = 0;
+    this.most = most;
     this.pace = new Pace(most);
     this.codec = "jpeg";
     this.size = { width: 0, height: 0 };
@@ -84,6 +86,7 @@ export class HttpUp {
 
   /** @param {import("./frames.js").Taken} taken */
   async onFrame(taken) {
+    this.pace.setMost(picturesASecond(this.most));
     if (this.control.signal.aborted || taken.width === 0 || !this.pace.isDue(taken.captured)) return release(taken);
     if (this.flying) {
       this.dropped.window += 1;
@@ -130,7 +133,7 @@ export class SnapshotDown {
     this.canvas = canvas;
     this.url = url;
     this.ask = ask;
-    this.pause = 1000 / most;
+    this.most = most;
     this.shown = 0;
     this.received = 0;
     this.bytes = 0;
@@ -160,7 +163,7 @@ export class SnapshotDown {
         if (known.stop || failures >= MOST_FAILURES) return this.fail?.(known);
         await new Promise((done) => setTimeout(done, pauseBefore(failures, Math.random(), 200)));
       }
-      const rest = this.pause - (now() - began);
+      const rest = 1000 / picturesASecond(this.most) - (now() - began);
       if (rest > 0) await new Promise((done) => setTimeout(done, rest));
       if (this.control.signal.aborted) return;
     }

@@ -3,6 +3,7 @@
 
 import { fetchPlain } from "./http.js";
 import { ofNotebook } from "./kernel.js";
+import { knowTunnel } from "./tunnel.js";
 
 const DEADLINE = 5000;
 
@@ -69,8 +70,9 @@ let transports = null;
 /** @type {{ id: string, fps_out: number, processed: number }[]} */
 let streams = [];
 
-/** What the server said last. @param {{ transports: Transport[], streams: typeof streams }} status */
+/** What the server said last. @param {{ transports: Transport[], streams: typeof streams, tunnel?: import("./tunnel.js").Tunnel | null }} status */
 export function know(status) {
+  knowTunnel(status.tunnel);
   transports = Promise.resolve(status.transports);
   streams = status.streams;
 }

@@ -5,6 +5,7 @@ import { access, learn, shown as shownAt } from "./access.js";
 import { Refusal, absent, isStill, know, pageWithoutToken, request, url, wishes } from "./server.js";
 import { Stage } from "./stage.js";
 import { NAMES, Watcher } from "./watch.js";
+import { pollAfter } from "./tunnel.js";
 import { describe } from "./ways.js";
 
 const POLL = 2000;
@@ -69,5 +70,5 @@ window.addEventListener("online", () => watcher.hurry());
 
 for (;;) {
   await poll();
-  await new Promise((done) => setTimeout(done, POLL));
+  await new Promise((done) => setTimeout(done, pollAfter(POLL)));
 }

@@ -150,7 +150,8 @@ export class Watcher {
       if (wanted.length === 0) throw new RungError(absent || `this browser does not decode ${this.codec}`, { final: true });
       return live(wanted, signal);
     };
-    const mjpeg = (/** @type {AbortSignal} */ signal) => {
+    const mjpeg = async (/** @type {AbortSignal} */ signal) => {
+      await has("/stream.mjpg");
       const view = new MjpegDown(server.shown(`${path}stream.mjpg`).href, file("snapshot.jpg"));
       return this.begin(view, view.image, signal);
     };

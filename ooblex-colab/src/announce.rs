@@ -9,6 +9,7 @@ use crate::access::EXPOSURE_FIX;
 use crate::cli::VERSION;
 use crate::config::{LineFormat, Token};
 use crate::server::{Server, url_of};
+use crate::tunnel::{OPENING, Report, TunnelHub};
 
 /// Something that whoever started the program wants to know. In JSON `event` names it.
 // No `Debug`: it holds tokens.
@@ -17,6 +18,8 @@ use crate::server::{Server, url_of};
 pub(crate) enum Announcement {
     /// It can be connected to.
     Ready(Box<Ready>),
+    /// The way from outside is there, is away, or leads to another address.
+    Tunnel(Tunnel),
     /// It has stopped, with nothing left.
     Stopped,
 }
@@ -43,6 +46,18 @@ struct Tokens {
     publish: Option<String>,
     view: Option<String>,
     link: Option<String>,
+}
+
+/// How the tunnel is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Tunnel {
+    provider: &'static str,
+    /// `up`, `reconnecting` or `down`.
+    state: &'static str,
+    /// Where it is reached, or was last.
+    url: Option<String>,
+    /// Why it is not up.
+    reason: Option<String>,
 }
 
 /// URLs as they are opened on this machine. Where the server is guarded they hold tokens that were made; for one that was
@@ -101,6 +116,7 @@ impl Announcement {
     fn text(&self) -> String {
         match self {
             Self::Ready(ready) => ready.text(),
+            Self::Tunnel(tunnel) => tunnel.text(),
             Self::Stopped => String::new(),
         }
     }
@@ -108,6 +124,24 @@ impl Announcement {
     fn json(&self) -> String {
         // Invariant: there is no map with keys other than text in it.
         serde_json::to_string(self).unwrap_or_default() + "\n"
+    }
+}
+
+impl Tunnel {
+    fn of(provider: &'static str, report: &Report) -> Self {
+        let url = report.url.as_ref().map(|url| format!("{url}/"));
+        Self { provider, state: report.phase.as_str(), url, reason: report.reason.clone() }
+    }
+
+    fn text(&self) -> String {
+        let Self { provider, state, url, reason } = self;
+        match (url, reason.as_deref()) {
+            (Some(url), None) => format!("tunnel    {url} ({provider})\n"),
+            (_, Some(OPENING)) => format!("tunnel    {provider} is being opened\n"),
+            (_, reason) => {
+                format!("warning   tunnel {provider} is {state}: {}\n", reason.unwrap_or_default())
+            }
+        }
     }
 }
 
@@ -155,5 +189,22 @@ impl Announcer {
         };
         let mut out = io::stdout().lock();
         let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    }
+
+    /// Tells what becomes of a tunnel, for as long as the server runs.
+    pub(crate) async fn follow(self, hub: TunnelHub) {
+        let Some(mut changes) = hub.changes() else { return };
+        let mut last = None;
+        loop {
+            let now = Tunnel::of(hub.provider(), &changes.borrow_and_update());
+            // What was found out about it is told elsewhere.
+            if last.as_ref() != Some(&now) {
+                self.tell(&Announcement::Tunnel(now.clone()));
+                last = Some(now);
+            }
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
     }
 }

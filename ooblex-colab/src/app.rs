@@ -118,6 +118,7 @@ impl App {
             (Err(problems), _) => refuse(&problems),
             (Ok(loaded), _) if arguments.print_config => say(&print(&loaded)),
             (Ok(_), Command::Effects) => say(&list_effects(&self.registry)),
+            (Ok(_), Command::Tunnel) => fetch_cloudflared(),
             (Ok(loaded), Command::Models) => self.look_after_models(&arguments, &loaded),
             (Ok(loaded), Command::Tokens) => match tokens_cli::run(&arguments.tokens, &loaded.config) {
                 Ok(text) => say(&text),
@@ -201,6 +202,20 @@ impl App {
     }
 }
 
+/// `tunnel fetch-cloudflared`.
+#[cfg(feature = "fetch")]
+fn fetch_cloudflared() -> ExitCode {
+    match crate::tunnel::fetch::run(&mut io::stdout().lock()) {
+        Ok(true) => ExitCode::SUCCESS,
+        _ => ExitCode::from(FAILED),
+    }
+}
+
+#[cfg(not(feature = "fetch"))]
+fn fetch_cloudflared() -> ExitCode {
+    fail("this program was built without the feature `fetch`; install cloudflared yourself")
+}
+
 async fn run_server(config: Config, app: App) -> ExitCode {
     let signals = match Signals::new() {
         Ok(signals) => signals,
@@ -217,6 +232,7 @@ async fn run_server(config: Config, app: App) -> ExitCode {
     };
     let announcer = Announcer::new(announce);
     announcer.tell(&Announcement::ready(&server));
+    tokio::spawn(announcer.follow(server.tunnel().clone()));
     let mut signals = signals;
     tokio::select! {
         () = signals.next() => tracing::info!("stopping; once more to stop at once"),

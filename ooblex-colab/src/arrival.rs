@@ -10,7 +10,6 @@ pub(crate) enum Arrival {
     #[default]
     Direct,
     /// Through the tunnel.
-    #[cfg_attr(not(test), expect(dead_code, reason = "there are no tunnels yet"))]
     Tunnel,
 }
 

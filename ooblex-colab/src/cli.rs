@@ -22,6 +22,8 @@ pub enum Command {
     Models,
     /// Replace or take back tokens of the running server.
     Tokens,
+    /// Fetch the program of a tunnel.
+    Tunnel,
 }
 
 /// What to do with a token.
@@ -89,7 +91,7 @@ pub struct ModelsArguments {
 }
 
 impl Command {
-    const ALL: [(&'static str, Self, &'static str); 5] = [
+    const ALL: [(&'static str, Self, &'static str); 6] = [
         ("serve", Self::Serve, "run the server (what happens without a command, too)"),
         ("effects", Self::Effects, "list the effects with their parameters, ranges and defaults"),
         ("doctor", Self::Doctor, "say what was found, what is missing and how to fix it"),
@@ -103,6 +105,7 @@ impl Command {
             Self::Tokens,
             "tokens rotate|revoke control|publish|view|link: replace or take back a token of the running server",
         ),
+        ("tunnel", Self::Tunnel, "tunnel fetch-cloudflared: fetch the program cloudflared, and check it"),
     ];
 }
 
@@ -154,6 +157,7 @@ impl Arguments {
             done: Self::default(),
             problems: Problems::default(),
             after_unknown: false,
+            wants_fetch: false,
         };
         let mut commands = 0;
         while let Some(argument) = parser.rest.next() {
@@ -180,6 +184,9 @@ impl Arguments {
         if parser.done.command == Command::Tokens && commands < 3 && !parser.done.help {
             parser.problem(TOKENS_USAGE.into());
         }
+        if parser.done.command == Command::Tunnel && !parser.wants_fetch {
+            parser.problem(format!("`tunnel` is followed by what to do: tunnel {FETCH}"));
+        }
         let done = parser.done;
         parser.problems.into_result(Some(done))
     }
@@ -193,7 +200,12 @@ struct Parser<I> {
     problems: Problems,
     /// Whether the flag before is unknown and came without a value.
     after_unknown: bool,
+    /// Whether `tunnel` is followed by what it does.
+    wants_fetch: bool,
 }
+
+/// What follows the command `tunnel`.
+const FETCH: &str = "fetch-cloudflared";
 
 impl<I: Iterator<Item = OsString>> Parser<I> {
     fn problem(&mut self, text: String) {
@@ -204,6 +216,9 @@ impl<I: Iterator<Item = OsString>> Parser<I> {
         match Command::ALL.iter().find(|(name, ..)| *name == text) {
             _ if count > 1 && self.done.command == Command::Models => self.word_for_models(text, count),
             _ if count > 1 && self.done.command == Command::Tokens => self.word_for_tokens(text, count),
+            _ if count == 2 && self.done.command == Command::Tunnel && text == FETCH => {
+                self.wants_fetch = true
+            }
             _ if count > 1 => self.problem(format!("unexpected argument `{text}`; give one command")),
             Some((_, command, _)) => self.done.command = *command,
             None if text == "help" => self.done.help = true,

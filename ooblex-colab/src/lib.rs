@@ -29,6 +29,7 @@
 //! |---|---|
 //! | `candle`, `candle-cuda` | models by candle, also on NVIDIA GPUs |
 //! | `fetch` (default) | `models pull`: weights over HTTPS |
+//! | `ngrok` (default) | the tunnel of ngrok |
 //! | `h264` (default) | H.264: publishers that send it, MP4 clips, the demo |
 //! | `onnx` (default), `onnx-cuda`, `onnx-tensorrt` | models by ONNX Runtime, also on NVIDIA GPUs |
 //! | `torch` | models by libtorch |
@@ -56,6 +57,7 @@ mod routes;
 mod server;
 mod sources;
 mod tokens_cli;
+mod tunnel;
 #[cfg_attr(not(feature = "whip"), path = "no_webrtc.rs")]
 mod webrtc;
 

@@ -18,12 +18,13 @@ use tokio::task::JoinHandle;
 
 use crate::access::Access;
 use crate::annotations::AnnotationHub;
-use crate::config::{Config, MadeTokens, UseGpu};
+use crate::config::{Config, MadeTokens, PublicUrl, UseGpu};
 use crate::effect::{EffectControl, SwitchError};
 use crate::graph::Graph;
 use crate::models::models_config;
 use crate::routes::{self, AppState};
 use crate::sources::{self, AttachError};
+use crate::tunnel;
 use crate::webrtc::Publishers;
 
 /// How often silent streams are looked for.
@@ -94,6 +95,7 @@ pub struct Server {
     stop: watch::Sender<bool>,
     listeners: Vec<JoinHandle<Served>>,
     sweeper: JoinHandle<()>,
+    tunnel: Option<tunnel::Service>,
 }
 
 /// What was still busy when a stop ran out of time.
@@ -149,12 +151,16 @@ impl Server {
         let ingest = ooblex_ingest::http::router(hub.clone(), pictures);
         let watching = ooblex_mjpeg::router(hub.clone(), mjpeg.clone());
         let publishers = Publishers::new(&config, &hub, &effects, &graph.live);
-        let app = AppState::new(config, hub.clone(), graph, models.clone(), publishers, limits.clone());
+        let app =
+            AppState::new(config.clone(), hub.clone(), graph, models.clone(), publishers, limits.clone());
         let router = routes::router(app.clone(), ingest, watching);
         let stop = watch::Sender::new(false);
         let mut addresses = Vec::new();
         let mut listeners = Vec::new();
-        for socket in sockets {
+        let outside = tunnel::Service::listener(app.tunnel(), &router).await?;
+        let behind = outside.as_ref().map(|(socket, _)| socket.local_addr()).transpose()?;
+        let sockets = sockets.into_iter().map(|socket| (socket, router.clone()));
+        for (socket, router) in sockets.chain(outside) {
             addresses.push(socket.local_addr()?);
             let mut serving = ServeConfig::default();
             serving.limits = limits.clone();
@@ -164,11 +170,21 @@ impl Server {
                 // An error means that the server was dropped: the same.
                 let _ = stopping.wait_for(|stop| *stop).await;
             };
-            listeners.push(tokio::spawn(ooblex_http::serve(socket, router.clone(), serving, shutdown)));
+            listeners.push(tokio::spawn(ooblex_http::serve(socket, router, serving, shutdown)));
         }
+        // The one for the tunnel is nobody else's business.
+        addresses.truncate(addresses.len() - usize::from(behind.is_some()));
+        let tunnel = match behind {
+            Some(behind) => {
+                let hosts = app.hosts().clone();
+                let on_url = move |url: &PublicUrl| hosts.allow(url.authority());
+                tunnel::Service::start(&config, app.tunnel().clone(), behind, on_url).await?
+            }
+            None => None,
+        };
         load_pinned(models.clone())?;
         let sweeper = tokio::spawn(sweep(hub, effects, models));
-        Ok(Self { addresses, app, made, stop, listeners, sweeper })
+        Ok(Self { addresses, app, made, stop, listeners, sweeper, tunnel })
     }
 
     /// The addresses it listens on, that of `mjpeg_port` first.
@@ -196,6 +212,11 @@ impl Server {
         self.app.access()
     }
 
+    /// How it is reached from outside.
+    pub(crate) fn tunnel(&self) -> &tunnel::TunnelHub {
+        self.app.tunnel()
+    }
+
     /// Its streams.
     pub fn hub(&self) -> &Hub {
         self.app.hub()
@@ -216,6 +237,7 @@ impl Server {
     pub async fn stop(mut self) -> Left {
         self.stop.send_replace(true);
         self.sweeper.abort();
+        let closing = self.tunnel.take().map(|tunnel| tokio::spawn(tunnel.stop()));
         self.app.sockets().shutdown();
         self.app.publishers().shutdown().await;
         let late = self.app.hub().shutdown(STREAMS_STOP).await.err();
@@ -224,6 +246,9 @@ impl Server {
         let mut left = Left { stages: late.map(|l| l.stages).unwrap_or_default(), connections: 0 };
         for listener in self.listeners.drain(..) {
             left.connections += listener.await.map_or(0, |served| served.aborted);
+        }
+        if let Some(closing) = closing {
+            let _ = closing.await;
         }
         // Viewers are served by a thread of their own.
         let until = Instant::now() + CONNECTIONS_STOP;

@@ -147,7 +147,7 @@ fn endpoint_config(config: &Config) -> WebRtcConfig {
 /// can be a publisher.
 fn providers(config: &Config) -> Vec<ProviderSpec> {
     let is_default = config.ice_server == Config::default().ice_server;
-    let left_alone = is_default && config.bind.to_canonical().is_loopback();
+    let left_alone = is_default && !config.reachable_from_outside();
     let servers = config.ice_server.iter().filter(|_| !left_alone).map(|server| server.expose());
     let all = servers.chain(config.turn.iter().map(|provider| provider.expose()));
     // Invariant: the settings were read by the same parser.

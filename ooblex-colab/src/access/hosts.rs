@@ -26,10 +26,9 @@ impl Hosts {
         Self(Arc::new(RwLock::new(fixed.chain(own).collect())))
     }
 
-    /// Allows a further name, such as that of a tunnel.
-    #[cfg_attr(not(test), expect(dead_code, reason = "there are no tunnels yet"))]
+    /// Allows a further name, with or without a port, such as that of a tunnel.
     pub(crate) fn allow(&self, host: &str) {
-        let host = host.to_ascii_lowercase();
+        let host = name_of(host);
         let mut names = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if !names.contains(&host) {
             names.push(host);

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use super::setting::{Setting, SettingType, quoted_list};
-use super::{Config, Token};
+use super::{Config, Token, TunnelChoice};
 
 /// A name under which the server may be addressed, in lowercase; one that begins with a dot stands for all names below.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub(crate) struct MadeTokens {
 impl Config {
     /// Whether anybody but this machine can reach a server with these settings.
     pub fn reachable_from_outside(&self) -> bool {
-        !self.bind.to_canonical().is_loopback()
+        !self.bind.to_canonical().is_loopback() || self.tunnel != TunnelChoice::None
     }
 
     /// Makes the tokens that are missing where others can reach the server, unless it is meant to be open.

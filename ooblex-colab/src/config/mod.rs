@@ -11,6 +11,7 @@ mod network;
 mod print;
 mod secret;
 mod setting;
+mod tunnel;
 mod types;
 
 use std::net::IpAddr;
@@ -27,6 +28,7 @@ pub use self::print::{markdown, print};
 pub use self::secret::Token;
 pub(crate) use self::secret::{HIDDEN, url_safe};
 pub use self::setting::{Kind, Setting};
+pub use self::tunnel::{CommandLine, ProviderToken, PublicUrl, SshHost, TunnelChoice, UrlPattern};
 pub(crate) use self::types::without_secrets;
 pub use self::types::{LineFormat, LogLevel, SourcePlace, SourceSpec, UseGpu, WebOrigin};
 
@@ -201,6 +203,34 @@ settings! {
             "Largest upload.";
         max_pixels: u64 = int(4_096, 268_435_456, "pixels"), Some("16000000"),
             "Largest picture, width times height.";
+    }
+    "Tunnel" {
+        tunnel: TunnelChoice = Kind::Text("TUNNEL", "none, ngrok, cloudflared, ssh:USER@HOST[:PORT] or command"), Some("none"),
+            "What makes the server reachable from outside; docs/TUNNELS.md describes each. The server starts also where the tunnel cannot be opened, and says why.";
+        tunnel_url: Option<PublicUrl> = Kind::Text("URL", "an origin like https://example.org"), None,
+            "Public address of the tunnel where it is known beforehand: the domain of ngrok, that of a named tunnel of cloudflared, an SSH server of your own.";
+        tunnel_port: u16 = PORT, Some("0"),
+            "Port of this machine, on loopback, that the tunnel forwards to; 0 takes any free one. A named tunnel of cloudflared needs a fixed one.";
+        ngrok_auth_token [secret]: Option<ProviderToken> = Kind::Text("TOKEN", "the token of an account with ngrok"), None,
+            "For the tunnel ngrok. The variable NGROK_AUTH_TOKEN is read, too.";
+        cloudflared_token [secret]: Option<ProviderToken> = Kind::Text("TOKEN", "the token of a named tunnel"), None,
+            "For a named tunnel of cloudflared, which needs tunnel_url and tunnel_port, too. Without it a quick tunnel is opened.";
+        cloudflared_program: Option<PathBuf> = Kind::Text("FILE", "the path of cloudflared"), None,
+            "The program cloudflared. Unless set it is looked for on PATH, and where `ooblex-colab tunnel fetch-cloudflared` puts it.";
+        tunnel_ssh_key: Option<PathBuf> = Kind::Text("FILE", "the path of a private key without passphrase"), None,
+            "Key to log in by SSH with. Unless set, ssh takes what it finds.";
+        tunnel_ssh_port: u16 = PORT, Some("80"),
+            "Port that the SSH server is to forward; 0 lets it choose one.";
+        tunnel_command: Option<CommandLine> = Kind::Text("COMMAND", "a program and its arguments, with {port} in place of the local port"), None,
+            "Program that opens the tunnel `command`, run without a shell.";
+        tunnel_url_pattern: Option<UrlPattern> = Kind::Text("PATTERN", "text without blanks, in which * stands for anything"), None,
+            "What the public URL looks like that the program, or the SSH server, prints: https://*.example.org.";
+        tunnel_quota_mb: Option<u64> = int(0, 1_000_000_000, "MB"), None,
+            "How much may go out through the tunnel; 0 for no limit. Unless set, what is known of the provider's free plan.";
+        tunnel_quota_requests: Option<u64> = int(0, 1_000_000_000_000, "requests"), None,
+            "How many requests may come through the tunnel; 0 for no limit. Unless set, what is known of the provider's free plan.";
+        tunnel_quota_minutes: u32 = int(1, 100_000, "minutes"), Some("30"),
+            "What is left of a quota is made to last at least this long: viewers through the tunnel get smaller and fewer pictures.";
     }
     "Process" {
         worker_threads: usize = int(1, 64, "threads"), Some("1"),

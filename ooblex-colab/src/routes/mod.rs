@@ -8,6 +8,7 @@ mod metrics;
 mod models;
 mod openapi;
 mod page;
+mod probe;
 mod problem;
 mod state;
 mod table;
@@ -45,6 +46,7 @@ use crate::arrival::Arrival;
 use crate::config::{Config, Token, nearest};
 use crate::effect::EffectControl;
 use crate::graph::Graph;
+use crate::tunnel::TunnelHub;
 use crate::webrtc::Publishers;
 
 /// What handlers need. Cheap to clone.
@@ -63,6 +65,7 @@ struct Shared {
     hosts: Hosts,
     rate: Rate,
     requests: Requests,
+    tunnel: TunnelHub,
     started: Instant,
 }
 
@@ -78,7 +81,9 @@ impl AppState {
         let (requests, started) = (Requests::new(), Instant::now());
         let (access, sockets) = (Access::new(&config), crate::live::sockets(&config, &hub, &graph));
         let (hosts, rate) = (Hosts::new(&config), Rate::new(config.max_requests_per_second));
+        let tunnel = TunnelHub::new(&config);
         let shared = Shared {
+            tunnel,
             config,
             hub,
             graph,
@@ -138,7 +143,6 @@ impl AppState {
     }
 
     /// Under which names it may be addressed.
-    #[expect(dead_code, reason = "there are no tunnels yet")]
     pub(crate) fn hosts(&self) -> &Hosts {
         &self.0.hosts
     }
@@ -158,6 +162,11 @@ impl AppState {
             line.hold(|| self.0.limits.admit_behind(address))?;
         }
         Ok(())
+    }
+
+    /// How the server is reached from outside.
+    pub(crate) fn tunnel(&self) -> &TunnelHub {
+        &self.0.tunnel
     }
 
     fn requests(&self) -> &Requests {

@@ -86,6 +86,7 @@ const FILES: &[(&str, &str)] = files![
     "source_panel.js",
     "stage.js",
     "traffic.js",
+    "tunnel.js",
     "up.js",
     "view.js",
     "watch.js",

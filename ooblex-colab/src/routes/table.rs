@@ -3,7 +3,7 @@
 
 use axum::routing::{MethodRouter, get, post};
 
-use super::{AppState, annotations, control, models, openapi, page, state, tokens};
+use super::{AppState, annotations, control, models, openapi, page, probe, state, tokens};
 use crate::access::Right;
 
 /// Who answers.
@@ -375,6 +375,14 @@ pub(super) const ROUTES: &[Route] = &[
         By::Own(|| post(tokens::revoke)),
     )
     .errors(&[400, 404, 409]),
+    Route::get(
+        "/tunnel/probe/{nonce}/{step}",
+        Right::Public,
+        "by this the server finds out what its tunnel lets through; of no use to others",
+        "*/*",
+        By::Own(|| get(probe::probe)),
+    )
+    .errors(&[400, 404]),
     Route::get("/openapi.json", Right::View, "this description", JSON, By::Own(|| get(openapi::document))),
 ];
 
