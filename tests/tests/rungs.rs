@@ -289,9 +289,11 @@ fn without_a_camera_the_test_pattern_is_sent_and_the_reason_is_said() {
         let saved = browser.run("return window.saved");
         (saved.as_array()?.len() == 2).then_some(saved)
     });
-    let name = |at: usize| saved[at].as_str().unwrap();
-    assert!(name(0).starts_with("ooblex-camera-") && name(0).ends_with(".png"), "{saved}");
-    assert!(name(1).ends_with(".mp4") || name(1).ends_with(".webm"), "{saved}");
+    // In either order: the picture takes as long as its compression.
+    let names: Vec<&str> = saved.as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    assert!(names.iter().all(|name| name.starts_with("ooblex-camera-")), "{saved}");
+    assert!(names.iter().any(|name| name.ends_with(".png")), "{saved}");
+    assert!(names.iter().any(|name| name.ends_with(".mp4") || name.ends_with(".webm")), "{saved}");
     browser.screenshot("pattern");
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }

@@ -84,7 +84,8 @@ fn beyond_the_loopback_every_route_asks_for_a_token() {
         }
     }
     public.sort_unstable();
-    assert_eq!(public, ["/", "/client.html", "/health", "/page/{file}", "/view"]);
+    let expected = ["/", "/client.html", "/health", "/page/{file}", "/tunnel/probe/{nonce}/{step}", "/view"];
+    assert_eq!(public, expected);
     assert_eq!(server.json("/health"), serde_json::json!({"status": "healthy"}));
     with(&server, &publish, "POST", "/upload?stream=cam", &marked(1, 1)).expect(200);
     assert_eq!(with(&server, &view, "POST", "/upload?stream=cam", &marked(1, 2)).status, 403);

@@ -76,7 +76,7 @@ fn the_page_shows_the_tunnels_address_and_what_is_left() {
         browser
             .run(link)
             .as_str()
-            .is_some_and(|link| link.starts_with(&format!("http://{public}/view")))
+            .is_some_and(|link| link.starts_with(&format!("http://{public}/t/")) && link.contains("/view"))
             .then_some(())
     });
     let shown = wait_for("the tunnel", || {

@@ -2,7 +2,8 @@ use super::*;
 use crate::arrival::Arrival;
 
 /// What anybody may ask for: files that are the same on every server, and whether it is alive.
-const PUBLIC: [&str; 5] = ["/", "/view", "/client.html", "/page/{file}", "/health"];
+const PUBLIC: [&str; 6] =
+    ["/", "/view", "/client.html", "/page/{file}", "/health", "/tunnel/probe/{nonce}/{step}"];
 
 fn bearer(token: &str) -> String {
     format!("Bearer {token}")
