@@ -82,7 +82,9 @@ class Server:
             for right in ("control", "publish", "view")
             if f"{right}_token" in settings
         }
-        self._tokens.update(ready.get("tokens") or {})
+        # Those that were made; the others are known already.
+        made = ready.get("tokens") or {}
+        self._tokens.update({right: token for right, token in made.items() if token})
         #: The server's version.
         self.version: str = ready["version"]
         #: What is wrong, and what to do.
@@ -152,7 +154,7 @@ class Server:
 
     @property
     def tokens(self) -> Dict[str, str]:
-        """The tokens by right: ``control``, ``publish``, ``view``; empty where the server asks for none. Keep them to yourself."""
+        """The tokens by right: ``control``, ``publish``, ``view``, and ``link`` of links for viewers; empty where the server asks for none. Keep them to yourself."""
         return dict(self._tokens)
 
     def events(self, kind: Optional[str] = None) -> List[Dict[str, Any]]:

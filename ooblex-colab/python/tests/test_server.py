@@ -84,9 +84,11 @@ def test_tokens_reach_the_server_by_no_argument_and_are_sent_with_every_request(
         for text in (arguments, repr(server), server.logs(), repr(server.events())):
             assert CONTROL not in text and VIEW not in text
         assert server.set_effect("sepia")["effect"] == "sepia"
-        assert server.tokens == {"control": CONTROL, "view": VIEW}
+        link = server.tokens["link"]
+        assert server.tokens == {"control": CONTROL, "view": VIEW, "link": link}
         assert server.urls.page == f"{server.urls.base}t/{CONTROL}/"
-        assert VIEW in server.urls.stream and CONTROL not in server.urls.stream
+        assert server.urls.stream.endswith(f"?token={link}")
+        assert urllib.request.urlopen(server.urls.view).status == 200
         assert urllib.request.urlopen(server.urls.page).status == 200
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(server.urls.base + "status")
