@@ -79,6 +79,13 @@ fn where_the_proxy_refuses_posts_pictures_go_up_through_the_kernel() {
 }
 
 #[test]
+fn offers_of_webrtc_go_through_the_kernel_too() {
+    let (_notebook, browser, _film) = open!(Flaw::Notebook, "");
+    wait_for_ways(&browser, "webrtc", "snapshot");
+    assert_in_order(&shown(&browser, 5).0);
+}
+
+#[test]
 fn where_the_proxy_takes_posts_nothing_goes_through_the_kernel() {
     let (_notebook, browser, _film) = open!(Flaw::NotebookWithPost, WITHOUT_WEBRTC);
     wait_for_ways(&browser, "http", "http");
