@@ -1,7 +1,6 @@
 //! What standard output tells: the addresses, and what becomes of them. Logs go to standard error.
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
 
 use serde::Serialize;
 
@@ -101,15 +100,17 @@ impl Announcement {
             whip: server.takes_webrtc().then(|| format!("{base}whip")),
             base,
         };
-        let bind = server.addresses().first().map(SocketAddr::ip);
-        let exposed = bind.and_then(|bind| server.access().exposure(bind));
         Self::Ready(Box::new(Ready {
             version: VERSION,
             urls,
             also_at: server.addresses().iter().skip(1).map(|address| url_of(*address)).collect(),
             guarded,
             tokens,
-            warnings: exposed.map(|exposed| format!("{exposed}; {EXPOSURE_FIX}")).into_iter().collect(),
+            warnings: server
+                .exposure()
+                .map(|exposed| format!("{exposed}; {EXPOSURE_FIX}"))
+                .into_iter()
+                .collect(),
         }))
     }
 

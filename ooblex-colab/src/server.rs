@@ -207,6 +207,11 @@ impl Server {
         &self.made
     }
 
+    /// What everybody may do who reaches it from outside; `None` if there is nothing.
+    pub(crate) fn exposure(&self) -> Option<String> {
+        self.app.exposure()
+    }
+
     /// Who may do what.
     pub(crate) fn access(&self) -> &Access {
         self.app.access()

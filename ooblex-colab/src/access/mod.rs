@@ -103,16 +103,20 @@ impl Access {
         self.guarded
     }
 
-    /// What everybody may do who reaches a server that listens on `bind`, in words; `None` if that is nobody but this
-    /// machine, or nothing.
-    pub(crate) fn exposure(&self, bind: IpAddr) -> Option<String> {
+    /// What everybody may do who reaches a server with these settings, in words; `None` if that is nobody but this machine,
+    /// or nothing.
+    pub(crate) fn exposure(&self, config: &Config) -> Option<String> {
         let verbs = [(Right::View, "watch"), (Right::Publish, "publish"), (Right::Control, "change effects")];
         let open: Vec<_> =
             verbs.iter().filter(|(right, _)| self.open.allow(*right)).map(|(_, v)| *v).collect();
-        let (last, before) = open.split_last().filter(|_| !bind.to_canonical().is_loopback())?;
+        let (last, before) = open.split_last().filter(|_| config.reachable_from_outside())?;
         let list =
             if before.is_empty() { (*last).to_owned() } else { format!("{} and {last}", before.join(", ")) };
-        Some(format!("everybody who reaches {bind} can {list}"))
+        let place = match config.bind.to_canonical().is_loopback() {
+            true => "the tunnel".to_owned(),
+            false => config.bind.to_string(),
+        };
+        Some(format!("everybody who reaches {place} can {list}"))
     }
 
     /// Finds out who sent a request, by the tokens it carries. Each counts; a wrong one beside a right one is
@@ -237,7 +241,7 @@ fn no_random(error: std::io::Error) -> Problem {
 
 /// What to do against an [exposure](Access::exposure).
 pub(crate) const EXPOSURE_FIX: &str =
-    "leave out open_access and tokens are made, or bind 127.0.0.1 (docs/SECURITY.md)";
+    "leave out open_access and tokens are made, or bind 127.0.0.1 and open no tunnel (docs/SECURITY.md)";
 
 /// The refusal of a request that lacks a right.
 pub(crate) fn refusal(

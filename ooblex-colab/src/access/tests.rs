@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::TunnelChoice;
 
 const PUBLISH: &str = "publish-publish-1";
 const VIEW: &str = "view-view-view-1";
@@ -130,7 +131,8 @@ fn a_publisher_is_known_by_its_token_wherever_it_comes_from() {
 
 #[test]
 fn what_strangers_may_do_is_said() {
-    let says = |a: Access, bind: &str| a.exposure(bind.parse().expect("an address"));
+    let at = |bind: &str| Config { bind: bind.parse().expect("an address"), ..Config::default() };
+    let says = |a: Access, bind: &str| a.exposure(&at(bind));
     assert_eq!(
         says(access(false, false, false), "0.0.0.0").expect("exposed"),
         "everybody who reaches 0.0.0.0 can watch, publish and change effects"
@@ -142,4 +144,14 @@ fn what_strangers_may_do_is_said() {
     assert_eq!(says(access(true, true, true), "0.0.0.0"), None);
     assert_eq!(says(access(false, false, false), "127.0.0.1"), None);
     assert_eq!(says(access(false, false, false), "::ffff:127.0.0.1"), None);
+    let tunnelled = Config { tunnel: TunnelChoice::Cloudflared, ..at("127.0.0.1") };
+    assert_eq!(
+        access(true, true, false).exposure(&tunnelled),
+        None,
+        "who may watch and publish by tokens may change effects by them, too"
+    );
+    assert_eq!(
+        access(false, false, false).exposure(&tunnelled).expect("exposed"),
+        "everybody who reaches the tunnel can watch, publish and change effects"
+    );
 }

@@ -142,6 +142,10 @@ impl AppState {
         &self.0.access
     }
 
+    pub(crate) fn exposure(&self) -> Option<String> {
+        self.0.access.exposure(&self.0.config)
+    }
+
     /// Under which names it may be addressed.
     pub(crate) fn hosts(&self) -> &Hosts {
         &self.0.hosts
