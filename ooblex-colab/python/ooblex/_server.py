@@ -113,8 +113,7 @@ class Server:
         """The URLs, with tokens in place of the word TOKEN where it stands."""
 
         def filled(name: str, *rights: str) -> Any:
-            token = next((self._tokens[right] for right in rights if right in self._tokens), None)
-            url = told.get(name)
+            token, url = self._first_token(*rights), told.get(name)
             return re.sub(r"\bTOKEN\b", token, url) if url and token else url
 
         return Urls(
@@ -126,6 +125,9 @@ class Server:
             upload=filled("upload", "publish", "control"),
             whip=filled("whip", "publish", "control"),
         )
+
+    def _first_token(self, *rights: str) -> Optional[str]:
+        return next((self._tokens[right] for right in rights if right in self._tokens), None)
 
     def __repr__(self) -> str:
         state = "running" if self.is_running else f"stopped with {self._process.exit_code}"
@@ -241,7 +243,7 @@ class Server:
                 self.logs(),
             )
         url = self.urls.base + path
-        return _http.request(url, body=body, content_type=content_type, token=self._tokens.get("control"))
+        return _http.request(url, body=body, content_type=content_type, token=self._first_token("control", "publish", "view"))
 
 
 def running() -> List[Server]:

@@ -95,6 +95,12 @@ def test_tokens_reach_the_server_by_no_argument_and_are_sent_with_every_request(
         assert refused.value.code == 401
 
 
+def test_the_strongest_token_that_there_is_serves():
+    # Without a control token that of publishers gives the right to change effects.
+    with ooblex.start(mjpeg_port=0, model="none", publish_token=CONTROL) as server:
+        assert server.set_effect("sepia")["effect"] == "sepia"
+
+
 CHILD = """
 import sys, time
 import ooblex
