@@ -28,7 +28,7 @@ mod takeover;
 
 pub use allowance::Allowance;
 pub use caller::Caller;
-pub use limits::{ConnectionGuard, ConnectionLimits, raise_file_limit};
+pub use limits::{ConnectionGuard, ConnectionLimits, network_of, raise_file_limit};
 pub use line::Line;
 pub use problem::{Problem, ProblemCode};
 pub use serve::{Peer, ServeConfig, Served, serve};

@@ -73,7 +73,8 @@ impl ConnectionLimits {
 
     /// Counts a connection for its address; gives what it is counted under.
     fn share(&self, open: &mut Open, address: IpAddr) -> Result<Option<IpAddr>, Problem> {
-        let (key, per_address) = (key_of(address), self.0.per_address);
+        let per_address = self.0.per_address;
+        let key = Some(network_of(address)).filter(|key| !key.is_loopback());
         if let Some(key) = key {
             let count = open.by_address.entry(key).or_insert(0);
             if *count >= per_address {
@@ -101,15 +102,15 @@ impl Inner {
     }
 }
 
-/// What connections from `address` are counted under; `None` for loopback.
-fn key_of(address: IpAddr) -> Option<IpAddr> {
+/// What `address` is counted under: itself, and of an IPv6 address the first 64 bits, since whoever has one address has that
+/// whole network. An IPv4 address is the same in both families.
+pub fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
-        address if address.is_loopback() => None,
-        IpAddr::V6(v6) => {
+        IpAddr::V6(v6) if !v6.is_loopback() => {
             let [a, b, c, d, ..] = v6.segments();
-            Some(IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0)))
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
         }
-        v4 => Some(v4),
+        other => other,
     }
 }
 

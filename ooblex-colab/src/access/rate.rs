@@ -5,9 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use ooblex_http::Problem;
-
-use super::attempts::key_of;
+use ooblex_http::{Problem, network_of};
 
 /// Addresses that are remembered. Beyond that, those that asked least are forgotten.
 const MOST_ADDRESSES: usize = 4096;
@@ -38,7 +36,7 @@ impl Rate {
     /// 429 if there is none.
     pub(crate) fn take(&self, address: IpAddr, now: Instant) -> Result<(), Problem> {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        let (key, full) = (key_of(address), self.per_second * BURST_SECONDS);
+        let (key, full) = (network_of(address), self.per_second * BURST_SECONDS);
         if buckets.len() >= MOST_ADDRESSES && !buckets.contains_key(&key) {
             buckets.values_mut().for_each(|bucket| self.refill(bucket, now));
             buckets.retain(|_, bucket| bucket.left < full);
