@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::setting::{Setting, SettingType, one, quoted};
@@ -71,13 +73,7 @@ impl Token {
 
 /// Base64 of RFC 4648 section 5, without padding.
 pub(crate) fn url_safe(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let of_three = |three: &[u8]| {
-        let bits =
-            three.iter().enumerate().fold(0, |bits, (n, byte)| bits | usize::from(*byte) << (16 - 8 * n));
-        (0..=three.len()).map(move |n| char::from(LETTERS[bits >> (18 - 6 * n) & 63])).collect::<String>()
-    };
-    bytes.chunks(3).map(of_three).collect()
+    BASE64_URL_SAFE_NO_PAD.encode(bytes)
 }
 
 impl fmt::Debug for Token {
