@@ -1,6 +1,7 @@
 // @ts-check
 // What this page may do, and the addresses that it shows: no strong token stands there.
 
+import { fetchPlain } from "./http.js";
 import { pageWithoutToken, request, url } from "./server.js";
 
 /** Tags end after ten minutes; they are renewed long before. */
@@ -44,7 +45,7 @@ async function hide() {
   const page = pageWithoutToken();
   const here = new URL(".", document.baseURI);
   if (page.pathname === here.pathname || here.pathname.endsWith(`/t/${known.link}/`)) return;
-  const answer = await fetch(new URL("access", page), { referrerPolicy: "same-origin" }).catch(() => null);
+  const answer = await fetchPlain(new URL("access", page)).catch(() => null);
   /** @type {Access | null} */
   const bare = answer?.ok ? await answer.json().catch(() => null) : null;
   if (bare?.rights.join() !== known.rights.join()) return;

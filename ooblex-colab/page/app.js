@@ -1,12 +1,12 @@
 // @ts-check
 // The page: polls the server's state once a second and puts picture, effects, camera and statistics together.
 
+import { access, learn, shown } from "./access.js";
 import { EffectPanel, element, readable } from "./effects.js";
 import { RungError } from "./ladder.js";
 import { Ledger, parts } from "./ledger.js";
 import { ModelPanel } from "./models.js";
 import { Publisher, WAYS } from "./publish.js";
-import { access, learn, shown } from "./access.js";
 import { Refusal, absent, detour, end, isStill, know, pageWithoutToken, request, url, wishes } from "./server.js";
 import { Share } from "./share.js";
 import { SourcePanel } from "./source_panel.js";
