@@ -155,13 +155,12 @@ impl Server {
             AppState::new(config.clone(), hub.clone(), graph, models.clone(), publishers, limits.clone());
         let router = routes::router(app.clone(), ingest, watching);
         let stop = watch::Sender::new(false);
-        let mut addresses = Vec::new();
+        let addresses = sockets.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
         let mut listeners = Vec::new();
         let outside = tunnel::Service::listener(app.tunnel(), &router).await?;
         let behind = outside.as_ref().map(|(socket, _)| socket.local_addr()).transpose()?;
         let sockets = sockets.into_iter().map(|socket| (socket, router.clone()));
         for (socket, router) in sockets.chain(outside) {
-            addresses.push(socket.local_addr()?);
             let mut serving = ServeConfig::default();
             serving.limits = limits.clone();
             serving.shutdown_timeout = CONNECTIONS_STOP;
@@ -172,8 +171,6 @@ impl Server {
             };
             listeners.push(tokio::spawn(ooblex_http::serve(socket, router, serving, shutdown)));
         }
-        // The one for the tunnel is nobody else's business.
-        addresses.truncate(addresses.len() - usize::from(behind.is_some()));
         let tunnel = match behind {
             Some(behind) => {
                 let hosts = app.hosts().clone();

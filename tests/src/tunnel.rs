@@ -81,7 +81,6 @@ fn serve(mut client: TcpStream, server: SocketAddr, flaw: Flaw) -> io::Result<()
     let (from_client, to_server) = (client.try_clone()?, upstream.try_clone()?);
     let up = thread::spawn(move || copy(from_client, to_server));
     match flaw {
-        // Read and kept: the end, after which all of it would be passed on, does not come.
         Flaw::HoldsStreams | Flaw::Notebook if streams => {
             // Read and kept until the end, which does not come with streams of pictures: then little of it is enough.
             let (mut held, rest) = (Vec::new(), upstream.try_clone()?);
@@ -91,12 +90,6 @@ fn serve(mut client: TcpStream, server: SocketAddr, flaw: Flaw) -> io::Result<()
         }
         Flaw::NotebookWithPost if streams => {
             drop(io::copy(&mut upstream.take(CUT), &mut client.try_clone()?))
-        }
-        Flaw::Notebook | Flaw::NotebookWithPost => {
-            let (head, body) = read_head(&mut upstream)?;
-            client.write_all(framed(&head).as_bytes())?;
-            client.write_all(&body)?;
-            copy(upstream, client.try_clone()?);
         }
         _ => copy(upstream, client.try_clone()?),
     }
@@ -115,12 +108,7 @@ fn refuse(mut client: TcpStream, status: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// The head of an answer whose page a notebook on this machine may show as it may on Colab's address.
-fn framed(head: &str) -> String {
-    head.replace("frame-ancestors 'self'", "frame-ancestors 'self' http://127.0.0.1:*")
-}
-
-/// The head of a request or an answer with its blank line, and what came of the body with it.
+/// The head of a request with its blank line, and what came of the body with it.
 fn read_head(client: &mut TcpStream) -> io::Result<(String, Vec<u8>)> {
     let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
     loop {

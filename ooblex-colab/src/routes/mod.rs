@@ -159,10 +159,9 @@ impl AppState {
             return Ok(());
         }
         // Whom a tunnel does not name shares one bucket with others like it.
-        let address = address_of(extensions, headers);
-        self.0.rate.take(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), self.now())?;
+        let address = address_of(extensions, headers).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        self.0.rate.take(address, self.now())?;
         if let (Arrival::Tunnel, Some(line)) = (Arrival::of(extensions), extensions.get::<Line>()) {
-            let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
             line.hold(|| self.0.limits.admit_behind(address))?;
         }
         Ok(())
@@ -264,12 +263,12 @@ impl Dispatcher {
         }
         let access = self.app.access();
         let address = address_of(request.extensions(), request.headers());
-        let line = request.extensions().get::<Line>().cloned();
+        let line = request.extensions().get::<Line>();
         // What anybody may have does not depend on tokens, so nothing can be learnt there by guessing.
         let plain = right == Right::Public && !matches!(ROUTES[index].path, "/" | "/view" | "/health");
         let nothing = Credentials::default();
         let looked_at = if plain { &nothing } else { credentials };
-        let identity = match access.identify(looked_at, address, line.as_ref(), self.app.now()) {
+        let identity = match access.identify(looked_at, address, line, self.app.now()) {
             Ok(identity) => identity,
             Err(problem) => return problem.into_response(),
         };
