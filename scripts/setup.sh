@@ -5,7 +5,7 @@
 # and for the tests a Python virtual environment and libtorch outside the checkout. With everything in place it is silent and
 # takes a fraction of a second. Where it may not install anything it prints the line to run and exits with 1.
 #
-#   OOBLEX_CACHE   where these two lie (default: $XDG_CACHE_HOME/ooblex or ~/.cache/ooblex)
+#   BUILD_CACHE   where these two lie (default: $XDG_CACHE_HOME/ooblex or ~/.cache/ooblex)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,7 +17,7 @@ case "$tier" in
         exit 2
         ;;
 esac
-cache=${OOBLEX_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/ooblex}
+cache=${BUILD_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/ooblex}
 
 say() { echo "setup: $*" >&2; }
 have() { command -v "$1" >/dev/null 2>&1; }

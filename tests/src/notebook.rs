@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
 use crate::http;
-use crate::server::{program, root};
+use crate::server::{neutral, program, root};
 use crate::tools::{self, Process};
 use crate::tunnel::{self, Flaw};
 
@@ -30,10 +30,9 @@ impl Notebook {
     /// Starts kernel and server, and a proxy to the server.
     #[track_caller]
     pub fn start(proxy: Flaw) -> Self {
-        let mut child = Command::new(tools::python().unwrap())
+        let mut child = neutral(Command::new(tools::python().unwrap()))
             .arg(root().join("tests/python/notebook.py"))
             .env("OOBLEX_BIN", program())
-            .current_dir(std::env::temp_dir())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
