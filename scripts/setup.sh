@@ -58,6 +58,7 @@ if [ "$tier" = test ]; then
     need ffmpeg have ffmpeg
     need chromium any chromium chromium-browser google-chrome
     need chromium-driver have chromedriver
+    need firefox-esr any firefox-esr firefox
     need vlc-bin have cvlc
     need vlc-plugin-base vlc_plugin codec/libavcodec_plugin.so
     # Peers of the WebRTC tests: a TURN server, GStreamer's webrtcbin with VP8 and H.264, and namespaces to put them in.

@@ -2,6 +2,7 @@
 
 mod models;
 mod network;
+mod tunnel;
 
 use std::fmt::Write;
 use std::io;
@@ -72,6 +73,7 @@ pub(crate) fn examine(loaded: &Loaded, registry: &Registry, models: &Models, ask
     files(&mut findings, loaded.config.max_viewers);
     ports(&mut findings, loaded);
     network::webrtc(&mut findings, &loaded.config, ask_stun);
+    tunnel::tunnel(&mut findings, &loaded.config);
     exposure(&mut findings, loaded);
     let summary = match (findings.bad, findings.notes) {
         (0, 0) => "everything is fine".to_owned(),

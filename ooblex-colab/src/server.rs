@@ -157,7 +157,7 @@ impl Server {
         let stop = watch::Sender::new(false);
         let addresses = sockets.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
         let mut listeners = Vec::new();
-        let outside = tunnel::Service::listener(app.tunnel(), &router).await?;
+        let outside = tunnel::Service::listener(&config, app.tunnel(), &router).await?;
         let behind = outside.as_ref().map(|(socket, _)| socket.local_addr()).transpose()?;
         let sockets = sockets.into_iter().map(|socket| (socket, router.clone()));
         for (socket, router) in sockets.chain(outside) {

@@ -52,6 +52,7 @@ mod pixel;
 mod processor;
 mod queue;
 mod registry;
+mod secret;
 mod sink;
 mod source;
 mod stats;
@@ -75,6 +76,7 @@ pub use processor::{
 };
 pub use queue::{QueueCounts, QueuePolicy, QueueReceiver, QueueSender, Sent, TimedOut, queue};
 pub use registry::{FromValue, KindSpec, Options, ParamSpec, ParamType, Registry, RegistryError, Value};
+pub use secret::Secret;
 pub use sink::{FrameSink, SinkError, sink_fn};
 pub use source::{FrameSource, SourceError, source_fn};
 pub use stats::{Counter, DropCounts, DropReason, Histogram, RateCap, RateMeter, Recent, StreamStats};

@@ -70,3 +70,58 @@ impl Line {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::io::AsyncReadExt;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::ConnectionLimits;
+
+    /// Both sides of a connection.
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("listens");
+        let address = listener.local_addr().expect("an address");
+        let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        (client.expect("connected"), accepted.expect("accepted").0)
+    }
+
+    #[tokio::test]
+    async fn whoever_has_the_line_ends_the_connection_and_does_not_keep_it() {
+        let ((mut client, server), (_, other)) = (pair().await, pair().await);
+        let (end, another) = (End::of(&server).expect("a handle"), End::of(&other).expect("a handle"));
+        let line = end.line();
+        assert_ne!(line.id(), another.line().id());
+        assert_eq!(line.id(), line.clone().id());
+        assert!(line.is_open());
+        line.hang_up();
+        assert_eq!(client.read(&mut [0]).await.expect("ends in good order"), 0);
+        // The server's side is still there, and with it the line.
+        assert!(line.is_open());
+        drop(end);
+        assert!(!line.is_open());
+        line.hang_up();
+    }
+
+    #[tokio::test]
+    async fn a_line_holds_one_share_at_a_time() {
+        let (_client, server) = pair().await;
+        let end = End::of(&server).expect("a handle");
+        let line = end.line();
+        let limits = ConnectionLimits::new(10, 1);
+        let [one, two]: [std::net::IpAddr; 2] = [[192, 0, 2, 1].into(), [192, 0, 2, 2].into()];
+        line.hold(|| limits.admit_behind(one)).expect("the first share");
+        // The same again: what was held is given up first, or it would be in its own way.
+        line.hold(|| limits.admit_behind(one)).expect("the only share");
+        assert!(limits.admit_behind(one).is_err(), "it is held");
+        line.hold(|| limits.admit_behind(two)).expect("another address");
+        drop(limits.admit_behind(one).expect("free again"));
+        drop(end);
+        drop(limits.admit_behind(two).expect("free with the end of the connection"));
+        line.hold(|| -> Result<ConnectionGuard, ()> { panic!("asked for a connection that is gone") })
+            .expect("nothing to do");
+    }
+}

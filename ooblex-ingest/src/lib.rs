@@ -24,6 +24,7 @@
 //! | `http` (default) | upload routes, WebSocket upload, MJPEG-over-HTTP source |
 //! | `h264` (default) | H.264 decoder (OpenH264) and MP4 files |
 //! | `vpx` (default) | VP8 and VP9 decoders (libvpx) |
+//! | `tls` (with `whip`) | connections of clients over TLS |
 //! | `whip` (default) | WebRTC publishers: WHIP, `/webrtc/offer`, ICE servers, TURN over TCP and TLS |
 //! | `turbojpeg` (default) | JPEG decoder (libjpeg-turbo); without it JPEG pictures pass through but have no pixels |
 
@@ -41,6 +42,8 @@ pub mod pattern;
 pub mod picture;
 #[cfg(feature = "whip")]
 pub mod rtp;
+#[cfg(feature = "tls")]
+pub mod tls;
 #[cfg(feature = "whip")]
 pub mod webrtc;
 #[cfg(feature = "whip")]

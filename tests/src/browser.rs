@@ -24,6 +24,35 @@ pub struct Browser {
     _profile: tempfile::TempDir,
 }
 
+/// A page of whatever browser, in which scripts can be run.
+pub trait Scripted {
+    /// Runs the body of a JavaScript function and answers what it returns; a promise is waited for.
+    ///
+    /// # Panics
+    /// When it throws.
+    fn run(&self, script: &str) -> Value;
+
+    /// The mark that an element shows at this moment, and how colourful its lower half is.
+    fn mark(&self, selector: &str) -> Option<(Mark, f64)> {
+        let script = format!(
+            "{} const element = document.querySelector({}); const mark = element && readMark(element); \
+             return mark && {{ ...mark, colour: colourOf(element) }}",
+            mark::READ_MARK_JS,
+            json!(selector)
+        );
+        let found = self.run(&script);
+        let number = |name: &str| found[name].as_u64();
+        let mark = Mark { id: number("id")? as u8, counter: number("counter")? as u32 };
+        Some((mark, found["colour"].as_f64()?))
+    }
+}
+
+impl Scripted for Browser {
+    fn run(&self, script: &str) -> Value {
+        Self::run(self, script)
+    }
+}
+
 /// Chromium and chromedriver, if both are installed.
 pub fn installed() -> Option<(PathBuf, PathBuf)> {
     let chromium = ["chromium", "chromium-browser", "google-chrome"].iter().find_map(|name| find(name))?;
@@ -133,16 +162,7 @@ impl Browser {
     /// The mark that an element shows at this moment, and how colourful its lower half is.
     #[track_caller]
     pub fn mark(&self, selector: &str) -> Option<(Mark, f64)> {
-        let script = format!(
-            "{} const element = document.querySelector({}); const mark = element && readMark(element); \
-             return mark && {{ ...mark, colour: colourOf(element) }}",
-            mark::READ_MARK_JS,
-            json!(selector)
-        );
-        let found = self.run(&script);
-        let number = |name: &str| found[name].as_u64();
-        let mark = Mark { id: number("id")? as u8, counter: number("counter")? as u32 };
-        Some((mark, found["colour"].as_f64()?))
+        Scripted::mark(self, selector)
     }
 
     /// Pretends to be a phone of this width, or a desktop again.

@@ -10,6 +10,7 @@
 pub mod browser;
 pub mod child;
 pub mod coturn;
+pub mod firefox;
 pub mod frames;
 pub mod http;
 pub mod jpeg;

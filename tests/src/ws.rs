@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tungstenite::protocol::frame::coding::CloseCode;
@@ -114,6 +114,25 @@ impl Socket {
         };
         self.0.get_ref().set_read_timeout(Some(PATIENCE)).unwrap();
         found
+    }
+
+    /// Whether the connection ends in time, by a close or without one; what comes before that is passed over.
+    pub fn ends_within(&mut self, patience: Duration) -> bool {
+        let end = Instant::now() + patience;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            self.0.get_ref().set_read_timeout(Some(left)).unwrap();
+            match self.0.read() {
+                Ok(Message::Close(_)) => return true,
+                Ok(_) => {}
+                Err(Error::Io(error))
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                Err(_) => return true,
+            }
+        }
     }
 
     /// The next message, which must be JSON.

@@ -6,8 +6,10 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
 mod browsers;
+mod canary;
 mod cli;
 mod control;
+mod firefox;
 mod hostile;
 mod live;
 mod metadata;
@@ -26,6 +28,7 @@ mod sockets;
 mod sources;
 mod state;
 mod streams;
+mod taken_back;
 mod tunnel_page;
 mod tunnel_ssh;
 mod tunnels;

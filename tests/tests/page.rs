@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use ooblex_tests::browser::{Browser, installed, write_camera};
+use ooblex_tests::browser::{Browser, Scripted, installed, write_camera};
 use ooblex_tests::mark::READ_MARK_JS;
 use ooblex_tests::multipart::Viewer;
 use ooblex_tests::publisher::{Plan, Publisher};
@@ -14,7 +14,7 @@ const PICTURE: &str = "#picture";
 
 /// Clicks an element as soon as it is there.
 #[track_caller]
-pub(crate) fn click(browser: &Browser, selector: &str) {
+pub(crate) fn click(browser: &impl Scripted, selector: &str) {
     let script = format!(
         "const found = document.querySelector({}); if (!found || found.disabled) return false; found.click(); return true",
         json!(selector)
@@ -23,7 +23,7 @@ pub(crate) fn click(browser: &Browser, selector: &str) {
 }
 
 #[track_caller]
-pub(crate) fn text(browser: &Browser, selector: &str) -> String {
+pub(crate) fn text(browser: &impl Scripted, selector: &str) -> String {
     let script = format!("return document.querySelector({})?.textContent ?? ''", json!(selector));
     browser.run(&script).as_str().unwrap_or_default().to_owned()
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use ooblex_tests::browser::{Browser, installed, write_camera};
+use ooblex_tests::browser::{Browser, Scripted, installed, write_camera};
 use ooblex_tests::mark::READ_MARK_JS;
 use ooblex_tests::publisher::{Plan, Publisher};
 use ooblex_tests::server::{self, Server};
@@ -26,14 +26,14 @@ pub(crate) fn with_camera(programs: (PathBuf, PathBuf)) -> (Browser, tempfile::T
 }
 
 /// Which rungs run, up and down.
-fn ways(browser: &Browser) -> (String, String) {
+fn ways(browser: &impl Scripted) -> (String, String) {
     let found = browser.run("return [document.body.dataset.up ?? '', document.body.dataset.down ?? '']");
     let name = |at: usize| found[at].as_str().unwrap_or_default().to_owned();
     (name(0), name(1))
 }
 
 #[track_caller]
-pub(crate) fn wait_for_ways(browser: &Browser, up: &str, down: &str) {
+pub(crate) fn wait_for_ways(browser: &impl Scripted, up: &str, down: &str) {
     wait_for(&format!("{up:?} up and {down:?} down"), || {
         (ways(browser) == (up.to_owned(), down.to_owned())).then_some(())
     });
@@ -76,7 +76,7 @@ pub(crate) fn assert_in_order(counters: &[u32]) {
 
 /// The stream of the page.
 #[track_caller]
-pub(crate) fn own_stream(browser: &Browser) -> String {
+pub(crate) fn own_stream(browser: &impl Scripted) -> String {
     wait_for("the name of the stream", || {
         browser.run("return sessionStorage.getItem('ooblex-stream')").as_str().map(str::to_owned)
     })

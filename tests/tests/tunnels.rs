@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 
 /// The tokens of these servers: what can be reached from outside has some.
 pub(crate) const CONTROL: &str = "control-0123456789-abcdef";
-const PUBLISH: &str = "publish-0123456789-abcdef";
-const VIEW: &str = "view-0123456789-abcdef";
+pub(crate) const PUBLISH: &str = "publish-0123456789-abcdef";
+pub(crate) const VIEW: &str = "view-0123456789-abcdef";
 
 /// A server with a tunnel, and the file by which its program is told what to do.
 pub(crate) struct Tunnelled {
@@ -83,7 +83,7 @@ impl Tunnelled {
 }
 
 /// The processes that a process has started.
-fn children(parent: u32) -> Vec<u32> {
+pub(crate) fn children(parent: u32) -> Vec<u32> {
     let of = |entry: std::fs::DirEntry| {
         let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
         let (pid, rest) = stat.split_once(' ')?;
@@ -180,6 +180,23 @@ fn nobody_else_can_ask_what_a_probe_asks() {
     for step in ["stream", "socket", "page", "other"] {
         let path = format!("/tunnel/probe/00000000000000000000000000000000/{step}");
         assert_eq!(tunnelled.server.get(&path).status, 404, "{path}");
+    }
+}
+
+#[test]
+fn behind_a_plain_tunnel_nobody_has_an_address_that_they_made_up() {
+    for (word, is_counted) in [("auto", true), ("trust", false)] {
+        let limits = ["--max-requests-per-second=1", "--tunnel-forwarded-for", word];
+        let tunnelled = Tunnelled::start("none", &limits);
+        let public = tunnelled.public();
+        let ask = |n: u8| {
+            let forwarded = format!("198.51.100.{n}");
+            let headers = [("X-Forwarded-For", &*forwarded)];
+            ooblex_tests::http::send(public, "GET", &format!("/t/{VIEW}/status"), &headers, &[]).status
+        };
+        let statuses: Vec<u16> = (0..60).map(ask).collect();
+        assert!(statuses.iter().all(|status| [200, 429].contains(status)), "{statuses:?}");
+        assert_eq!(statuses.contains(&429), is_counted, "{word}: {statuses:?}");
     }
 }
 
@@ -311,7 +328,7 @@ fn wrong_settings_of_tunnels_are_refused_at_once() {
 
 /// A program in place of cloudflared, which keeps its arguments and what it has of the token, plays a log, and waits for a
 /// file before it ends.
-fn stand_in(folder: &Path) -> PathBuf {
+pub(crate) fn stand_in(folder: &Path) -> PathBuf {
     let path = folder.join("cloudflared");
     let script = format!(
         "#!/bin/sh\ncd '{}'\necho \"$@\" >> arguments\necho \"$TUNNEL_TOKEN\" >> token\n\

@@ -4,6 +4,7 @@
 //! server for a part of that site. It cannot choose the name that the browser says, so unknown names are refused.
 //! Addresses in digits cannot be rebound and are allowed.
 
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -15,23 +16,36 @@ use crate::config::Config;
 /// Names by which Colab's own proxy addresses the server. Nobody else can have them point anywhere.
 const OF_COLAB: [&str; 2] = [".googleusercontent.com", ".colab.dev"];
 
+/// Names of tunnels that are remembered. A page that came by the one before last still works; older names may be
+/// somebody else's by now.
+const MOST_OF_TUNNELS: usize = 4;
+
 /// The names of one server. Clones share them.
 #[derive(Clone, Debug)]
-pub(crate) struct Hosts(Arc<RwLock<Vec<String>>>);
+pub(crate) struct Hosts(Arc<Names>);
+
+#[derive(Debug)]
+struct Names {
+    fixed: Vec<String>,
+    /// Newest last.
+    of_tunnels: RwLock<VecDeque<String>>,
+}
 
 impl Hosts {
     pub(crate) fn new(config: &Config) -> Self {
         let fixed = ["localhost", ".localhost"].into_iter().chain(OF_COLAB).map(str::to_owned);
         let own = config.allowed_hosts.iter().map(|host| host.as_str().to_owned());
-        Self(Arc::new(RwLock::new(fixed.chain(own).collect())))
+        Self(Arc::new(Names { fixed: fixed.chain(own).collect(), of_tunnels: RwLock::default() }))
     }
 
-    /// Allows a further name, with or without a port, such as that of a tunnel.
+    /// Allows the name of a tunnel, with or without a port, until it has had as many others as are remembered.
     pub(crate) fn allow(&self, host: &str) {
         let host = name_of(host);
-        let mut names = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if !names.contains(&host) {
-            names.push(host);
+        let mut names = self.0.of_tunnels.write().unwrap_or_else(PoisonError::into_inner);
+        names.retain(|name| *name != host);
+        names.push_back(host);
+        while names.len() > MOST_OF_TUNNELS {
+            names.pop_front();
         }
     }
 
@@ -50,11 +64,18 @@ impl Hosts {
     }
 
     fn has(&self, host: &str) -> bool {
-        let names = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        names.iter().any(|name| match name.strip_prefix('.') {
-            Some(_) => host.ends_with(name.as_str()),
-            None => host == name,
-        })
+        let is_fixed = self.0.fixed.iter().any(|name| match name.starts_with('.') {
+            true => host.ends_with(name.as_str()),
+            false => host == name,
+        });
+        is_fixed
+            || self
+                .0
+                .of_tunnels
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .iter()
+                .any(|name| host == name)
     }
 }
 
@@ -122,5 +143,21 @@ mod tests {
         assert!(hosts.check(&HeaderMap::new()).is_ok());
         hosts.clone().allow("Tunnel.example");
         assert!(ask("tunnel.example:443").is_ok());
+    }
+
+    #[test]
+    fn of_the_names_of_tunnels_the_newest_are_remembered() {
+        let hosts = Hosts::new(&Config {
+            allowed_hosts: vec!["cam.example".parse().expect("a host")],
+            ..Config::default()
+        });
+        let has = |n: usize| hosts.has(&format!("t{n}.example"));
+        (0..100).for_each(|n| hosts.allow(&format!("t{n}.example:443")));
+        assert_eq!((0..100).filter(|n| has(*n)).collect::<Vec<_>>(), [96, 97, 98, 99]);
+        // One that comes back is the newest again.
+        hosts.allow("t96.example");
+        hosts.allow("t100.example");
+        assert!(has(96) && has(100) && !has(97));
+        assert!(hosts.has("cam.example") && hosts.has("localhost"), "those of the settings stay");
     }
 }

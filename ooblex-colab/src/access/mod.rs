@@ -30,7 +30,7 @@ pub(crate) use self::open::Ended;
 use self::open::Open;
 pub(crate) use self::rate::Rate;
 pub(crate) use self::rights::{Right, Rights};
-pub(crate) use self::sender::{address_of, is_local};
+pub(crate) use self::sender::{FORWARDED_FOR, address_of, is_local};
 pub(crate) use self::tag::LIFE as TAG_LIFE;
 use crate::config::{Config, Token};
 

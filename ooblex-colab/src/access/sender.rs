@@ -8,12 +8,15 @@ use ooblex_http::Peer;
 
 use crate::arrival::Arrival;
 
+/// By whom a request was forwarded.
+pub(crate) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
 /// The address of a request's sender; `None` if nobody knows it.
 ///
 /// Behind a tunnel it is the last one of `X-Forwarded-For`: the one that the tunnel's own edge has added. What stands
-/// before it, and the header of a request that came directly, may be made up by anybody.
+/// before it, and the header of a request that came directly, may be made up by anybody; so may all of it where no edge
+/// adds one, and there the tunnel's listener has taken it away.
 pub(crate) fn address_of(extensions: &Extensions, headers: &HeaderMap) -> Option<IpAddr> {
-    const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
     match Arrival::of(extensions) {
         Arrival::Direct => extensions.get::<Peer>().map(|ConnectInfo(peer)| peer.ip()),
         Arrival::Tunnel => {

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use ooblex_core::Secret;
 use toml::de::{DeTable, DeValue};
 
 use super::load::{Given, Invalid, Origin, Problems};
-use super::{HIDDEN, Kind, SETTINGS, Setting, find, nearest};
+use super::{Kind, SETTINGS, Setting, find, nearest};
 
 /// Adds what the file says; what is wrong with it goes to `problems`.
 pub(super) fn read(path: &Path, text: &str, given: &mut Given, problems: &mut Problems) {
@@ -35,7 +36,9 @@ pub(super) fn read(path: &Path, text: &str, given: &mut Given, problems: &mut Pr
         }
         match texts(setting, value.into_inner()) {
             Ok(texts) => given.set(setting, &key, texts, origin, problems),
-            Err(_) if setting.secret => problems.wrong(setting, &origin, HIDDEN.into(), "not text".into()),
+            Err(_) if setting.secret => {
+                problems.wrong(setting, &origin, Secret::HIDDEN.into(), "not text".into())
+            }
             Err(found) => problems.wrong(setting, &origin, found, String::new()),
         }
     }

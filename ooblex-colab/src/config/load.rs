@@ -5,8 +5,10 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use ooblex_core::Secret;
+
 use super::setting::{Setting, SettingType, quoted, variable};
-use super::{Config, HIDDEN, Kind, SETTINGS, TunnelChoice, file, find, nearest, without_secrets};
+use super::{Config, Kind, SETTINGS, TunnelChoice, file, find, nearest, without_secrets};
 use crate::cli::Arguments;
 
 /// Where the value of a setting comes from.
@@ -175,7 +177,7 @@ impl Reader<'_> {
 /// A value for an error: a URL without what may be secret in it.
 fn shown(setting: &Setting, text: &str) -> String {
     if setting.secret {
-        return HIDDEN.to_owned();
+        return Secret::HIDDEN.to_owned();
     }
     match text.find("://").map(|at| text[..at].rfind('=').map_or(0, |equals| equals + 1)) {
         Some(start) => format!("{}{}", &text[..start], without_secrets(&text[start..])),
@@ -279,7 +281,9 @@ fn read_environment(
         match value.to_str() {
             _ if setting.flag_only => problems.flag_only(setting, &origin),
             Some(text) => given.set(setting, key, split(setting, text), origin, problems),
-            None if setting.secret => problems.wrong(setting, &origin, HIDDEN.into(), "not UTF-8".into()),
+            None if setting.secret => {
+                problems.wrong(setting, &origin, Secret::HIDDEN.into(), "not UTF-8".into())
+            }
             None => problems.wrong(setting, &origin, show(&value), "not UTF-8".into()),
         }
     }

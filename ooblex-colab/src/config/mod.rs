@@ -18,6 +18,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ooblex_core::Secret;
+
 pub use self::access::HostName;
 pub(crate) use self::access::MadeTokens;
 pub(crate) use self::load::Problems;
@@ -26,9 +28,9 @@ pub use self::models::{EngineChoice, ModelUrl};
 pub use self::network::{IceServerText, PortRange, TurnText};
 pub use self::print::{markdown, print};
 pub use self::secret::Token;
-pub(crate) use self::secret::{HIDDEN, url_safe};
+pub(crate) use self::secret::url_safe;
 pub use self::setting::{Kind, Setting};
-pub use self::tunnel::{CommandLine, ProviderToken, PublicUrl, SshHost, TunnelChoice, UrlPattern};
+pub use self::tunnel::{CommandLine, ForwardedFor, PublicUrl, SshHost, TunnelChoice, UrlPattern};
 pub(crate) use self::types::without_secrets;
 pub use self::types::{LineFormat, LogLevel, SourcePlace, SourceSpec, UseGpu, WebOrigin};
 
@@ -211,9 +213,9 @@ settings! {
             "Public address of the tunnel where it is known beforehand: the domain of ngrok, that of a named tunnel of cloudflared, an SSH server of your own.";
         tunnel_port: u16 = PORT, Some("0"),
             "Port of this machine, on loopback, that the tunnel forwards to; 0 takes any free one. A named tunnel of cloudflared needs a fixed one.";
-        ngrok_auth_token [secret]: Option<ProviderToken> = Kind::Text("TOKEN", "the token of an account with ngrok"), None,
+        ngrok_auth_token [secret]: Option<Secret> = Kind::Text("TOKEN", "the token of an account with ngrok"), None,
             "For the tunnel ngrok. The variable NGROK_AUTH_TOKEN is read, too.";
-        cloudflared_token [secret]: Option<ProviderToken> = Kind::Text("TOKEN", "the token of a named tunnel"), None,
+        cloudflared_token [secret]: Option<Secret> = Kind::Text("TOKEN", "the token of a named tunnel"), None,
             "For a named tunnel of cloudflared, which needs tunnel_url and tunnel_port, too. Without it a quick tunnel is opened.";
         cloudflared_program: Option<PathBuf> = Kind::Text("FILE", "the path of cloudflared"), None,
             "The program cloudflared. Unless set it is looked for on PATH, and where `ooblex-colab tunnel fetch-cloudflared` puts it.";
@@ -225,6 +227,8 @@ settings! {
             "Program that opens the tunnel `command`, run without a shell.";
         tunnel_url_pattern: Option<UrlPattern> = Kind::Text("PATTERN", "text without blanks, in which * stands for anything"), None,
             "What the public URL looks like that the program, or the SSH server, prints: https://*.example.org.";
+        tunnel_forwarded_for: ForwardedFor = Kind::Choice(ForwardedFor::WORDS), Some("auto"),
+            "Whether the last address in X-Forwarded-For counts for limits behind the tunnel: auto believes ngrok and cloudflared, whose edges add it. Elsewhere anybody could make it up, so all who come count as one address; trust it only where something in front of the tunnel adds it.";
         tunnel_quota_mb: Option<u64> = int(0, 1_000_000_000, "MB"), None,
             "How much may go out through the tunnel; 0 for no limit. Unless set, what is known of the provider's free plan.";
         tunnel_quota_requests: Option<u64> = int(0, 1_000_000_000_000, "requests"), None,

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use super::HIDDEN;
+use ooblex_core::Secret;
+
 use super::setting::{Setting, SettingType, one, quoted, quoted_list};
 
 /// UDP ports that may be used, in a row: `50000-50100`.
@@ -52,19 +53,19 @@ impl SettingType for Vec<IpAddr> {
 
 /// A STUN or TURN server as it was given: `URL[,user,credential]`.
 #[derive(Clone, PartialEq, Eq)]
-pub struct IceServerText(String);
+pub struct IceServerText(Secret);
 
 impl IceServerText {
     /// All of it, the credential included.
     pub fn expose(&self) -> &str {
-        &self.0
+        self.0.expose()
     }
 }
 
 impl IceServerText {
     /// Its URL alone.
     pub fn url(&self) -> &str {
-        self.0.split(',').next().unwrap_or_default().trim()
+        self.expose().split(',').next().unwrap_or_default().trim()
     }
 }
 
@@ -73,16 +74,16 @@ impl FromStr for IceServerText {
     fn from_str(text: &str) -> Result<Self, String> {
         #[cfg(feature = "whip")]
         text.parse::<ooblex_ingest::ice::IceServer>().map_err(|e| e.to_string())?;
-        Ok(Self(text.trim().to_owned()))
+        Ok(Self(Secret::new(text.trim())))
     }
 }
 
 impl fmt::Display for IceServerText {
     /// Without user name and credential.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.split_once(',') {
-            Some((url, _)) => write!(f, "{url},{HIDDEN}"),
-            None => f.write_str(&self.0),
+        match self.expose().split_once(',') {
+            Some((url, _)) => write!(f, "{url},{}", Secret::HIDDEN),
+            None => f.write_str(self.expose()),
         }
     }
 }
@@ -95,12 +96,12 @@ impl fmt::Debug for IceServerText {
 
 /// Where TURN servers come from, as it was given: a server, or a provider with its key.
 #[derive(Clone, PartialEq, Eq)]
-pub struct TurnText(String);
+pub struct TurnText(Secret);
 
 impl TurnText {
     /// All of it, secrets included.
     pub fn expose(&self) -> &str {
-        &self.0
+        self.0.expose()
     }
 }
 
@@ -109,16 +110,16 @@ impl FromStr for TurnText {
     fn from_str(text: &str) -> Result<Self, String> {
         #[cfg(feature = "whip")]
         text.parse::<ooblex_ingest::ice::provider::ProviderSpec>().map_err(|e| e.to_string())?;
-        Ok(Self(text.trim().to_owned()))
+        Ok(Self(Secret::new(text.trim())))
     }
 }
 
 impl fmt::Display for TurnText {
     /// The kind of provider alone.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.split_once(':') {
-            Some((kind, _)) => write!(f, "{kind}:{HIDDEN}"),
-            None => f.write_str(&self.0),
+        match self.expose().split_once(':') {
+            Some((kind, _)) => write!(f, "{kind}:{}", Secret::HIDDEN),
+            None => f.write_str(self.expose()),
         }
     }
 }

@@ -1,21 +1,17 @@
 //! Values that must never be shown.
 
-use std::fmt;
-use std::io;
+use std::{fmt, io};
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use ooblex_core::Secret;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::setting::{Setting, SettingType, one, quoted};
 
-/// What stands in place of a secret.
-pub(crate) const HIDDEN: &str = "***";
-
-/// A word that gives a right to whoever knows it. It can be read by [`expose`](Self::expose) alone; whatever prints a
-/// configuration shows `***`.
+/// A word that gives a right to whoever knows it: a [`Secret`] of characters that go through a URL, a header and a cookie.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Token(String);
+pub struct Token(Secret);
 
 impl Token {
     /// Least number of characters: 16 random ones of 66 are out of reach for guessing.
@@ -38,7 +34,7 @@ impl Token {
         if !(Self::MIN..=Self::MAX).contains(&count) {
             return Err(format!("it has {count} characters"));
         }
-        Ok(Self(text))
+        Ok(Self(Secret::new(text)))
     }
 
     /// A new token of 256 random bits.
@@ -50,18 +46,18 @@ impl Token {
         SystemRandom::new()
             .fill(&mut bytes)
             .map_err(|_| io::Error::other("the system has no random numbers"))?;
-        Ok(Self(url_safe(&bytes)))
+        Ok(Self(Secret::new(url_safe(&bytes))))
     }
 
     /// One that was put together from the characters of tokens.
     pub(crate) fn made(text: String) -> Self {
         debug_assert!(Self::new(text.as_str()).is_ok());
-        Self(text)
+        Self(Secret::new(text))
     }
 
     /// The token itself, for comparing.
     pub fn expose(&self) -> &str {
-        &self.0
+        self.0.expose()
     }
 
     /// The characters that paths (RFC 3986 section 2.3), header tokens (RFC 9110 section 5.6.2) and cookies
@@ -78,7 +74,7 @@ pub(crate) fn url_safe(bytes: &[u8]) -> String {
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(HIDDEN)
+        fmt::Debug::fmt(&self.0, f)
     }
 }
 
@@ -87,7 +83,23 @@ impl SettingType for Token {
         Self::new(one(texts)?)
     }
     fn to_toml(&self) -> Option<String> {
-        Some(quoted(HIDDEN))
+        self.0.to_toml()
+    }
+}
+
+/// The token of an account with somebody else, whose form is theirs to choose.
+impl SettingType for Secret {
+    fn read(texts: &[String], _: &Setting) -> Result<Self, String> {
+        match one(texts)?.trim() {
+            text if text.len() < Token::MIN => Err("it is too short".into()),
+            text if !text.chars().all(|c| c.is_ascii_graphic()) => {
+                Err("it contains a blank, or a character that no token has".into())
+            }
+            text => Ok(Self::new(text)),
+        }
+    }
+    fn to_toml(&self) -> Option<String> {
+        Some(quoted(Self::HIDDEN))
     }
 }
 
@@ -131,5 +143,15 @@ mod tests {
     fn a_token_is_never_shown() {
         let token = Token::new("correct-horse-battery").expect("a token");
         assert_eq!(format!("{token:?} {:?}", token.to_toml()), "*** Some(\"\\\"***\\\"\")");
+    }
+
+    #[test]
+    fn tokens_of_providers_are_not_shown() {
+        let setting = super::super::find("ngrok_auth_token").expect("a setting");
+        let token = Secret::read(&["2abcdefSWORDFISH_0123".into()], setting).expect("a token");
+        assert_eq!(format!("{token:?} {:?}", token.to_toml()), "*** Some(\"\\\"***\\\"\")");
+        for bad in ["short", "2abcdef SWORDFISH_0123", "2abcdefSWORDFISH\u{fc}"] {
+            assert!(Secret::read(&[bad.into()], setting).is_err());
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::HIDDEN;
+use super::Config;
 use super::setting::{Setting, SettingType, one, quoted};
 
 /// Which tunnel makes the server reachable from outside.
@@ -60,6 +60,52 @@ impl SettingType for TunnelChoice {
             Self::Ssh(host) => format!("ssh:{host}"),
             other => other.name().to_owned(),
         }))
+    }
+}
+
+/// Whether the last address in `X-Forwarded-For` is believed to be that of whoever comes through the tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ForwardedFor {
+    /// With providers whose own edge is known to add it.
+    Auto,
+    /// Always: something in front adds it.
+    Trust,
+    /// Never.
+    Ignore,
+}
+
+impl ForwardedFor {
+    pub(super) const WORDS: &'static [&'static str] = &["auto", "trust", "ignore"];
+}
+
+impl SettingType for ForwardedFor {
+    fn read(texts: &[String], _: &Setting) -> Result<Self, String> {
+        match one(texts)? {
+            "auto" => Ok(Self::Auto),
+            "trust" => Ok(Self::Trust),
+            "ignore" => Ok(Self::Ignore),
+            _ => Err(String::new()),
+        }
+    }
+    fn to_toml(&self) -> Option<String> {
+        let word = match self {
+            Self::Auto => "auto",
+            Self::Trust => "trust",
+            Self::Ignore => "ignore",
+        };
+        Some(quoted(word))
+    }
+}
+
+impl Config {
+    /// Whether whoever comes through the tunnel can be told from others by an address that they did not make up.
+    pub(crate) fn tunnel_names_clients(&self) -> bool {
+        match self.tunnel_forwarded_for {
+            ForwardedFor::Auto => matches!(self.tunnel, TunnelChoice::Ngrok | TunnelChoice::Cloudflared),
+            ForwardedFor::Trust => true,
+            ForwardedFor::Ignore => false,
+        }
     }
 }
 
@@ -230,38 +276,6 @@ impl SettingType for PublicUrl {
     }
 }
 
-/// The token of an account with a provider. It can be read by [`expose`](Self::expose) alone.
-#[derive(Clone, PartialEq, Eq)]
-pub struct ProviderToken(String);
-
-impl ProviderToken {
-    /// The token itself.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for ProviderToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(HIDDEN)
-    }
-}
-
-impl SettingType for ProviderToken {
-    fn read(texts: &[String], _: &Setting) -> Result<Self, String> {
-        match one(texts)?.trim() {
-            text if text.len() < 16 => Err("it is too short".into()),
-            text if !text.chars().all(|c| c.is_ascii_graphic()) => {
-                Err("it contains a blank, or a character that no token has".into())
-            }
-            text => Ok(Self(text.to_owned())),
-        }
-    }
-    fn to_toml(&self) -> Option<String> {
-        Some(quoted(HIDDEN))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -282,6 +296,28 @@ mod tests {
     }
 
     #[test]
+    fn only_edges_that_are_known_to_name_clients_are_believed_by_default() {
+        for (tunnel, word, believed) in [
+            ("ngrok", "auto", true),
+            ("cloudflared", "auto", true),
+            ("ssh:me@tunnel.example", "auto", false),
+            ("command", "auto", false),
+            ("ssh:me@tunnel.example", "trust", true),
+            ("ngrok", "ignore", false),
+        ] {
+            let setting = super::super::find("tunnel_forwarded_for").expect("a setting");
+            let forwarded = ForwardedFor::read(&[word.to_owned()], setting).expect(word);
+            assert_eq!(forwarded.to_toml(), Some(quoted(word)));
+            let config = Config {
+                tunnel: tunnel.parse().expect(tunnel),
+                tunnel_forwarded_for: forwarded,
+                ..Config::default()
+            };
+            assert_eq!(config.tunnel_names_clients(), believed, "{tunnel} {word}");
+        }
+    }
+
+    #[test]
     fn a_command_is_split_at_blanks_outside_of_quotes() {
         let of = |text: &str| text.parse::<CommandLine>().map(|line| line.words);
         let words = |words: &[&str]| Ok(words.iter().map(ToString::to_string).collect::<Vec<_>>());
@@ -299,13 +335,5 @@ mod tests {
         for bad in ["", "*", "://*", "a b c"] {
             assert!(bad.parse::<UrlPattern>().is_err(), "{bad:?}");
         }
-    }
-
-    #[test]
-    fn tokens_of_providers_are_not_shown() {
-        let setting = super::super::find("ngrok_auth_token").expect("a setting");
-        let token = ProviderToken::read(&["2abcdefSWORDFISH_0123".into()], setting).expect("a token");
-        assert_eq!(format!("{token:?} {:?}", token.to_toml()), "*** Some(\"\\\"***\\\"\")");
-        assert!(ProviderToken::read(&["short".into()], setting).is_err());
     }
 }

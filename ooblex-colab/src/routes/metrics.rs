@@ -1,6 +1,7 @@
 //! `/metrics` in the text format of Prometheus. `docs/METRICS.md` describes every series.
 
 mod models;
+mod tunnel;
 
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
@@ -126,6 +127,7 @@ pub(super) fn render(app: &AppState) -> String {
     #[cfg(feature = "whip")]
     whep(&mut text, app);
     models::models(&mut text, app.models());
+    tunnel::tunnel(&mut text, app.tunnel());
     text.0
 }
 

@@ -8,10 +8,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ooblex_core::Secret;
+
 use super::output::find_url;
 use super::program::{Heard, Launch, Listener, Program, Unsaid, find};
 use super::provider::TunnelError;
-use crate::config::{Config, ProviderToken, PublicUrl};
+use crate::config::{Config, PublicUrl};
 
 const NAME: &str = "cloudflared";
 const QUICK: &str = "https://*.trycloudflare.com";
@@ -23,7 +25,7 @@ const TOKEN_VARIABLE: &str = "TUNNEL_TOKEN";
 /// The program, and how it is used.
 pub(super) struct Cloudflared {
     program: Option<PathBuf>,
-    named: Option<(ProviderToken, PublicUrl)>,
+    named: Option<(Secret, PublicUrl)>,
 }
 
 impl Cloudflared {
@@ -66,7 +68,7 @@ impl Program for Cloudflared {
         match &self.named {
             Some((token, _)) => {
                 arguments.push("run".to_owned());
-                secrets.push((TOKEN_VARIABLE, token.expose().to_owned()));
+                secrets.push((TOKEN_VARIABLE, token.clone()));
             }
             None => arguments.extend(["--url".to_owned(), format!("http://{local}")]),
         }
@@ -202,7 +204,7 @@ mod tests {
         config.cloudflared_program = std::env::current_exe().ok();
         let launch = Cloudflared::new(&config).launch(local).expect("found");
         assert_eq!(launch.arguments, ["tunnel", "--no-autoupdate", "run"]);
-        assert_eq!(launch.secrets, [("TUNNEL_TOKEN", "eyJhIjoiswordfish".to_owned())]);
+        assert_eq!(launch.secrets, [("TUNNEL_TOKEN", Secret::new("eyJhIjoiswordfish"))]);
     }
 
     #[test]

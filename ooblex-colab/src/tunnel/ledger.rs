@@ -31,12 +31,12 @@ pub(super) struct Ledger {
 
 /// What passed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Count {
+pub(crate) struct Count {
     /// Bytes towards viewers.
-    pub(super) sent: u64,
+    pub(crate) sent: u64,
     /// Bytes from them.
-    pub(super) received: u64,
-    pub(super) requests: u64,
+    pub(crate) received: u64,
+    pub(crate) requests: u64,
 }
 
 impl Count {

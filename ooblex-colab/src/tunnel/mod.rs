@@ -30,5 +30,6 @@ mod state;
 mod supervisor;
 
 pub(crate) use self::probe::{Answer, Step};
+pub(crate) use self::provider::{Limits, ready};
 pub(crate) use self::service::Service;
-pub(crate) use self::state::{OPENING, Report, TunnelHub};
+pub(crate) use self::state::{Measure, OPENING, Phase, Report, TunnelHub};

@@ -11,10 +11,11 @@ use ngrok::forwarder::Forwarder;
 use ngrok::prelude::{EndpointInfo, TunnelCloser};
 use ngrok::session::{ConnectError, IoStream, default_connect};
 use ngrok::tunnel::{AcceptError, HttpTunnel};
+use ooblex_core::Secret;
 
 use super::provider::{Change, Running, Tunnel, TunnelError};
 use crate::cli::VERSION;
-use crate::config::{Config, HIDDEN, ProviderToken, PublicUrl};
+use crate::config::{Config, PublicUrl};
 
 /// Where ngrok takes its clients.
 const SERVICE: &str = "connect.ngrok-agent.com:443";
@@ -30,7 +31,7 @@ const FIX: &str =
 
 /// The client.
 pub(super) struct Ngrok {
-    token: Option<ProviderToken>,
+    token: Option<Secret>,
     /// The address to be reached at; the account's own if `None`.
     url: Option<PublicUrl>,
     service: String,
@@ -45,7 +46,12 @@ impl Ngrok {
         }
     }
 
-    async fn connect(&self, token: &ProviderToken) -> Result<Session, TunnelError> {
+    fn token(&self) -> Result<&Secret, TunnelError> {
+        let missing = || TunnelError::Fatal(format!("ngrok needs the token of an account; {FIX}"));
+        self.token.as_ref().ok_or_else(missing)
+    }
+
+    async fn connect(&self, token: &Secret) -> Result<Session, TunnelError> {
         let mut builder = Session::builder();
         let wrong = |e: &dyn std::error::Error| TunnelError::Fatal(format!("ngrok: {e}"));
         builder.authtoken(token.expose()).client_info("ooblex", VERSION, None::<String>).connector(once);
@@ -53,7 +59,7 @@ impl Ngrok {
         builder.connect().await.map_err(|error| explain(&error, token))
     }
 
-    async fn listen(&self, token: &ProviderToken, local: SocketAddr) -> Result<Open, TunnelError> {
+    async fn listen(&self, token: &Secret, local: SocketAddr) -> Result<Open, TunnelError> {
         // Only one provider of cryptography is built in, but others might be, beside this crate.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let session = self.connect(token).await?;
@@ -85,14 +91,14 @@ async fn once(
 }
 
 /// An error of ngrok, with all its causes and without the token, which some of them quote.
-fn explain(error: &impl ngrok::Error, token: &ProviderToken) -> TunnelError {
+fn explain(error: &impl ngrok::Error, token: &Secret) -> TunnelError {
     let mut text = format!("ngrok: {}", error.msg());
     let mut cause = std::error::Error::source(error);
     while let Some(why) = cause.filter(|_| error.error_code().is_none()) {
         text.push_str(&format!(": {why}"));
         cause = why.source();
     }
-    let text = text.replace(token.expose(), HIDDEN).replace('\n', " ");
+    let text = token.hide_in(&text).replace('\n', " ");
     match error.error_code() {
         Some(code) if OF_THE_TOKEN.contains(&code) => TunnelError::Fatal(format!("{text} ({code}); {FIX}")),
         Some(code) => TunnelError::Transient(format!("{text} ({code})")),
@@ -103,8 +109,7 @@ fn explain(error: &impl ngrok::Error, token: &ProviderToken) -> TunnelError {
 #[async_trait]
 impl Tunnel for Ngrok {
     async fn open(&mut self, local: SocketAddr) -> Result<Box<dyn Running>, TunnelError> {
-        let missing = || TunnelError::Fatal(format!("ngrok needs the token of an account; {FIX}"));
-        let token = self.token.as_ref().ok_or_else(missing)?;
+        let token = self.token()?;
         match tokio::time::timeout(PATIENCE, self.listen(token, local)).await {
             Ok(opened) => Ok(Box::new(opened?)),
             Err(_) => {
@@ -112,6 +117,10 @@ impl Tunnel for Ngrok {
                 Err(TunnelError::Transient(format!("ngrok has not opened a tunnel within {seconds} s")))
             }
         }
+    }
+
+    fn ready(&self) -> Result<(), TunnelError> {
+        self.token().map(drop)
     }
 }
 

@@ -1,7 +1,6 @@
 //! What a tunnel lets through: the asking side, which goes by the public address as anybody does.
 
-use std::io;
-use std::sync::Arc;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
@@ -9,10 +8,7 @@ use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use ooblex_ingest::tls::{self, Connection, Trust};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
@@ -36,10 +32,6 @@ const SKIP: (&str, &str) = ("ngrok-skip-browser-warning", "1");
 const BROWSER: &str =
     "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36";
 const WORD: &str = "ooblex";
-
-/// A connection, encrypted or not.
-trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
 
 /// Probes a tunnel; tries again for a minute if the server is not reached at all.
 pub(super) async fn probe(url: &PublicUrl, probes: &Probes) -> Findings {
@@ -169,28 +161,12 @@ async fn connect(url: &PublicUrl) -> Result<Box<dyn Connection>, String> {
     let (host, is_encrypted) = (uri.host().unwrap_or_default(), uri.scheme_str() == Some("https"));
     let port = uri.port_u16().unwrap_or(if is_encrypted { 443 } else { 80 });
     let bare = host.trim_matches(['[', ']']);
-    let stream = TcpStream::connect((bare, port)).await.map_err(|error| error.to_string())?;
+    let found = tokio::net::lookup_host((bare, port)).await.map_err(|error| error.to_string())?;
+    let addresses: Vec<IpAddr> = found.map(|address| address.ip()).collect();
+    let stream = tls::connect(&addresses, port).await.map_err(|error| error.to_string())?;
     if !is_encrypted {
         return Ok(Box::new(stream));
     }
-    let client = tokio::task::spawn_blocking(tls).await.map_err(|error| error.to_string())?;
-    let name = ServerName::try_from(bare.to_owned()).map_err(|error| error.to_string())?;
-    let connector = tokio_rustls::TlsConnector::from(client.map_err(|error| error.to_string())?);
-    let stream = connector.connect(name, stream).await.map_err(|error| format!("TLS: {error}"))?;
-    Ok(Box::new(stream))
-}
-
-/// TLS with the certificates that the system trusts. Reads files.
-fn tls() -> io::Result<Arc<ClientConfig>> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() {
-        return Err(io::Error::other(
-            "this system has no trusted certificates: install the package ca-certificates",
-        ));
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let builder = builder.map_err(io::Error::other)?;
-    Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
+    let secured = tls::secure(stream, bare, &Trust::system()).await;
+    Ok(Box::new(secured.map_err(|error| format!("TLS: {error}"))?))
 }

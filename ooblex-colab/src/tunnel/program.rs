@@ -1,16 +1,17 @@
 //! Tunnels that another program opens: starting it, reading what it says, ending it.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use ooblex_core::Secret;
 
 use super::child::Child;
 use super::provider::{Change, Running, Tunnel, TunnelError};
-use crate::config::{HIDDEN, PublicUrl};
+use crate::config::PublicUrl;
 
 /// A program that has not opened its tunnel by then is ended.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -37,7 +38,7 @@ pub(super) struct Launch {
     pub(super) program: PathBuf,
     pub(super) arguments: Vec<String>,
     /// Variables with secrets in them, which are hidden wherever the program repeats them.
-    pub(super) secrets: Vec<(&'static str, String)>,
+    pub(super) secrets: Vec<(&'static str, Secret)>,
 }
 
 /// Understands the output of one run of a program.
@@ -96,7 +97,7 @@ impl<P: Program> Tunnel for ByProgram<P> {
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(own)) {
             command.env_remove(name);
         }
-        command.envs(launch.secrets.iter().map(|(name, value)| (name, value)));
+        command.envs(launch.secrets.iter().map(|(name, value)| (name, value.expose())));
         let child = Child::start(command).await.map_err(|error| self.not_started(&launch.program, &error))?;
         let secrets = launch.secrets.into_iter().map(|(_, value)| value).collect();
         let listener = self.0.listen();
@@ -109,6 +110,10 @@ impl<P: Program> Tunnel for ByProgram<P> {
             is_fatal: false,
         };
         Ok(Box::new(starting.until_open().await?))
+    }
+
+    fn ready(&self) -> Result<(), TunnelError> {
+        self.0.launch((Ipv4Addr::LOCALHOST, 0).into()).map(drop)
     }
 }
 
@@ -128,7 +133,7 @@ struct Starting {
     name: String,
     child: Child,
     listener: Box<dyn Listener>,
-    secrets: Vec<String>,
+    secrets: Vec<Secret>,
     reason: Option<String>,
     is_fatal: bool,
 }
@@ -182,7 +187,7 @@ impl Starting {
                     false => TunnelError::Transient(text),
                 });
             };
-            let line = without(&self.secrets, &line);
+            let line = self.secrets.iter().fold(line, |line, secret| secret.hide_in(&line));
             tracing::debug!(program = self.name, line, "tunnel");
             match self.listener.hear(&line) {
                 Some(Heard::Reason(reason)) => self.reason = Some(short(&reason)),
@@ -192,11 +197,6 @@ impl Starting {
             }
         }
     }
-}
-
-/// A line without the secrets that it may repeat.
-fn without(secrets: &[String], line: &str) -> String {
-    secrets.iter().fold(line.to_owned(), |line, secret| line.replace(secret.as_str(), HIDDEN))
 }
 
 fn short(text: &str) -> String {

@@ -15,6 +15,12 @@ pub(super) trait Tunnel: Send {
     /// # Errors
     /// [`TunnelError`]; nothing is left running then.
     async fn open(&mut self, local: SocketAddr) -> Result<Box<dyn Running>, TunnelError>;
+
+    /// Looks whether what it needs is on this machine: a program, a token. Asks nobody else.
+    ///
+    /// # Errors
+    /// What is missing, with the fix.
+    fn ready(&self) -> Result<(), TunnelError>;
 }
 
 /// An open tunnel. Dropping it closes it.
@@ -65,6 +71,14 @@ pub(super) fn of(config: &Config) -> Option<Box<dyn Tunnel>> {
     })
 }
 
+/// Whether the tunnel that the configuration asks for has what it needs on this machine; `None` without one.
+///
+/// # Errors
+/// What is missing, with the fix.
+pub(crate) fn ready(config: &Config) -> Option<Result<(), String>> {
+    of(config).map(|tunnel| tunnel.ready().map_err(|error| error.to_string()))
+}
+
 #[cfg(feature = "ngrok")]
 fn ngrok(config: &Config) -> Box<dyn Tunnel> {
     Box::new(super::ngrok::Ngrok::new(config))
@@ -82,22 +96,29 @@ struct NotBuilt;
 #[async_trait]
 impl Tunnel for NotBuilt {
     async fn open(&mut self, _: SocketAddr) -> Result<Box<dyn Running>, TunnelError> {
-        Err(TunnelError::Fatal(
-            "this program was built without the feature `ngrok`; build it with, or choose another tunnel"
-                .into(),
-        ))
+        Err(missing())
     }
+
+    fn ready(&self) -> Result<(), TunnelError> {
+        Err(missing())
+    }
+}
+
+#[cfg(not(feature = "ngrok"))]
+fn missing() -> TunnelError {
+    let text = "this program was built without the feature `ngrok`; build it with, or choose another tunnel";
+    TunnelError::Fatal(text.into())
 }
 
 /// What a provider allows before it refuses. `None` is no limit that is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Limits {
+pub(crate) struct Limits {
     /// Bytes towards viewers, in a month.
-    pub(super) bytes: Option<u64>,
+    pub(crate) bytes: Option<u64>,
     /// Requests, in a month.
-    pub(super) requests: Option<u64>,
+    pub(crate) requests: Option<u64>,
     /// Requests in a minute.
-    pub(super) requests_per_minute: Option<u64>,
+    pub(crate) requests_per_minute: Option<u64>,
 }
 
 /// The free plan of ngrok (<https://ngrok.com/docs/pricing-limits/free-plan-limits/>).
@@ -106,7 +127,7 @@ pub(super) const NGROK_FREE: Limits =
 
 impl Limits {
     /// Those of the provider, or those that the configuration has instead.
-    pub(super) fn of(config: &Config) -> Self {
+    pub(crate) fn of(config: &Config) -> Self {
         let known = if config.tunnel == TunnelChoice::Ngrok { NGROK_FREE } else { Self::default() };
         let given = |given: Option<u64>, known: Option<u64>, unit: u64| match given {
             Some(given) => Some(given.saturating_mul(unit)).filter(|limit| *limit > 0),

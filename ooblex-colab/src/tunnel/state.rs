@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::governor::Governor;
+use super::ledger::Count;
 use super::probe::{Answer, Findings, Probes, Step};
 use super::provider::Limits;
 use crate::arrival::Arrival;
@@ -31,6 +32,8 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
+    pub(crate) const ALL: [Self; 3] = [Self::Up, Self::Reconnecting, Self::Down];
+
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Up => "up",
@@ -53,6 +56,20 @@ pub(crate) struct Report {
     /// How often it was opened.
     pub(crate) opened: u64,
     since: Instant,
+}
+
+/// What can be counted about a tunnel.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Measure {
+    pub(crate) provider: &'static str,
+    pub(crate) phase: Phase,
+    /// How often it was opened.
+    pub(crate) opened: u64,
+    /// What has passed since the start.
+    pub(crate) passed: Count,
+    pub(crate) limits: Limits,
+    /// Whether viewers had to wait lately so that a limit is not reached.
+    pub(crate) is_slowing: bool,
 }
 
 /// The tunnel of a server, or that it has none. Cheap to clone.
@@ -168,6 +185,20 @@ impl TunnelHub {
             }
             _ => None,
         }
+    }
+
+    /// For `/metrics`; `None` without a tunnel.
+    pub(crate) fn measure(&self) -> Option<Measure> {
+        let shared = self.0.as_ref()?;
+        let report = shared.report.borrow();
+        Some(Measure {
+            provider: shared.provider,
+            phase: report.phase,
+            opened: report.opened,
+            passed: shared.governor.balance().total,
+            limits: shared.governor.limits(),
+            is_slowing: shared.governor.is_slowing(),
+        })
     }
 
     /// For `/status`: null without a tunnel.

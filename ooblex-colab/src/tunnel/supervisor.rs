@@ -168,6 +168,10 @@ mod tests {
                 _ => std::future::pending().await,
             }
         }
+
+        fn ready(&self) -> Result<(), TunnelError> {
+            Ok(())
+        }
     }
 
     #[async_trait]

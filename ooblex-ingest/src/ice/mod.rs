@@ -5,16 +5,14 @@ pub mod provider;
 #[doc(hidden)]
 pub mod relay;
 mod report;
-mod secret;
 mod server;
 mod servers;
 pub(crate) mod stun;
-mod tls;
 mod url;
 
 pub use self::report::{ServerReport, ServerState};
-pub use self::secret::Secret;
 pub use self::server::{IceServer, IceServerError};
 pub use self::servers::IceServers;
-pub use self::tls::{Trust, TrustError};
 pub use self::url::{IceTransport, IceUrl, IceUrlError};
+pub use crate::tls::{Trust, TrustError};
+pub use ooblex_core::Secret;

@@ -34,7 +34,7 @@ impl Coturn {
     /// Credentials that end after `life`. `unix` is the time in seconds since 1970.
     pub fn mint(&self, unix: u64, life: Duration) -> IceServer {
         let username = format!("{}:{NAME}", unix.saturating_add(life.as_secs()));
-        let credential = credential(self.secret.reveal(), &username);
+        let credential = credential(self.secret.expose(), &username);
         let urls = self.urls.iter().map(IceUrl::to_string).collect();
         IceServer { urls, username: Some(username), credential: Some(credential) }
     }

@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use super::list::{IceList, ListError, MAX_BYTES};
 use crate::ice::Secret;
 use crate::ice::dns::Resolver;
-use crate::ice::tls::{self, Connection, Trust};
+use crate::tls::{self, Connection, Trust};
 
 /// Longest fetch, from the name server to the last byte.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -81,13 +81,13 @@ impl HttpProvider {
             life: Some(Duration::from_secs(LIFE)),
             ..Self::at("cloudflare", "rtc.live.cloudflare.com", &path)
         };
-        this.post(body, "application/json").with_secret(AUTHORIZATION, &format!("Bearer {}", token.reveal()))
+        this.post(body, "application/json").with_secret(AUTHORIZATION, &format!("Bearer {}", token.expose()))
     }
 
     /// Twilio Network Traversal. `account` as for `key` above.
     pub(super) fn twilio(account: &str, token: &Secret) -> Self {
         let path = format!("/2010-04-01/Accounts/{account}/Tokens.json");
-        let basic = STANDARD.encode(format!("{account}:{}", token.reveal()));
+        let basic = STANDARD.encode(format!("{account}:{}", token.expose()));
         let body = Bytes::from(format!("Ttl={LIFE}"));
         Self::at("twilio", "api.twilio.com", &path)
             .post(body, "application/x-www-form-urlencoded")
@@ -97,7 +97,7 @@ impl HttpProvider {
     /// Metered. `app` as for `key` above.
     pub(super) fn metered(app: &str, key: &Secret) -> Self {
         // The key is their own alphabet; anything else is escaped so that it stays one parameter.
-        let escaped: String = key.reveal().bytes().map(escape).collect();
+        let escaped: String = key.expose().bytes().map(escape).collect();
         let path = format!("/api/v1/turn/credentials?apiKey={escaped}");
         Self { authenticated: true, ..Self::at("metered", &format!("{app}.metered.live"), &path) }
     }

@@ -14,8 +14,8 @@ use tokio::sync::Notify;
 use super::frame::FrameReader;
 use super::queue::SendQueue;
 use crate::ice::dns::Resolver;
-use crate::ice::tls::{self, Connection, Trust};
 use crate::ice::{IceTransport, IceUrl};
+use crate::tls::{self, Connection, Trust};
 
 /// From the first byte to the name server to the last of the TLS handshake: within the time that gathering takes at
 /// most, with some left for the requests after it.

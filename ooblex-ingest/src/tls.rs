@@ -1,4 +1,5 @@
-//! Whose certificates are believed, and connections over TCP and TLS.
+//! Connections of clients: over TCP to the first address that answers, and over TLS to servers whose certificates are
+//! believed.
 
 use std::fmt;
 use std::io;
@@ -101,11 +102,14 @@ fn configure(given: Option<&[CertificateDer<'static>]>) -> Result<Arc<ClientConf
 }
 
 /// A connection, plain or not.
-pub(crate) trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
 
-/// Connects to the first of the addresses that answers.
-pub(crate) async fn connect(addresses: &[IpAddr], port: u16) -> io::Result<TcpStream> {
+/// Connects to the first of the addresses that answers. The next one is tried beside those before after 250 ms.
+///
+/// # Errors
+/// That of the last address that failed, if none answers.
+pub async fn connect(addresses: &[IpAddr], port: u16) -> io::Result<TcpStream> {
     let mut attempts = JoinSet::new();
     let mut error = io::Error::new(io::ErrorKind::AddrNotAvailable, "the server has no address");
     let mut rest = addresses.iter().take(MAX_ATTEMPTS);
@@ -132,12 +136,11 @@ pub(crate) async fn connect(addresses: &[IpAddr], port: u16) -> io::Result<TcpSt
     Err(error)
 }
 
-/// Puts TLS onto a connection; the server's certificate must be for `host`.
-pub(crate) async fn secure(
-    stream: TcpStream,
-    host: &str,
-    trust: &Trust,
-) -> io::Result<impl Connection + use<>> {
+/// Puts TLS onto a connection; the server's certificate must be for `host`, a name or an address in digits.
+///
+/// # Errors
+/// [`TrustError`] within, if nobody's certificates can be believed; that of TLS if this server's is not.
+pub async fn secure(stream: TcpStream, host: &str, trust: &Trust) -> io::Result<impl Connection + use<>> {
     let trust = trust.clone();
     let client = tokio::task::spawn_blocking(move || trust.client()).await;
     let client = client.map_err(io::Error::other)?.map_err(io::Error::other)?;
