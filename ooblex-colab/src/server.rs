@@ -146,8 +146,11 @@ impl Server {
         let hub = Hub::new(hub_config(&config), graph.clone());
         let pictures = PictureLimits { max_bytes: config.max_body_bytes, max_pixels: config.max_pixels };
         attach_sources(&hub, &config, pictures).await?;
-        let limits =
-            ConnectionLimits::new(config.max_viewers + SPARE_CONNECTIONS, config.max_connections_per_address);
+        let limits = ConnectionLimits::behind(
+            config.max_viewers + SPARE_CONNECTIONS,
+            config.max_connections_per_address,
+            config.trusted_proxies.clone(),
+        );
         let ingest = ooblex_ingest::http::router(hub.clone(), pictures);
         let watching = ooblex_mjpeg::router(hub.clone(), mjpeg.clone());
         let publishers = Publishers::new(&config, &hub, &effects, &graph.live);

@@ -8,6 +8,7 @@
 mod browsers;
 mod cli;
 mod control;
+mod deploy;
 mod hostile;
 mod live;
 mod metadata;
@@ -15,6 +16,7 @@ mod networks;
 mod notebook;
 mod page;
 mod privacy;
+mod proxies;
 mod publishers;
 mod readers;
 mod refusals;

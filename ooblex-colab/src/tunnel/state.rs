@@ -113,7 +113,7 @@ impl TunnelHub {
     }
 
     /// It is open.
-    pub(super) fn up(&self, url: &PublicUrl) {
+    pub(crate) fn up(&self, url: &PublicUrl) {
         self.change(|report| {
             report.findings.take_if(|_| report.url.as_ref() != Some(url));
             report.url = Some(url.clone());
@@ -144,6 +144,15 @@ impl TunnelHub {
                 }
             });
         }
+    }
+
+    /// Whether whoever comes through it is named by `X-Forwarded-For`: where its address is `https` something on the way
+    /// has undone the encryption and speaks HTTP. A plain port, as of `ssh -R`, passes on what anybody has written.
+    pub(crate) fn names_senders(&self) -> bool {
+        self.0.as_ref().is_some_and(|shared| {
+            let report = shared.report.borrow();
+            report.url.as_ref().is_some_and(|url| url.as_str().starts_with("https://"))
+        })
     }
 
     /// What is wrong with it, if anything.
