@@ -68,6 +68,7 @@ if [ "$tier" = test ]; then
     need gstreamer1.0-plugins-good gstreamer libgstvpx.so
     need gstreamer1.0-plugins-bad gstreamer libgstwebrtc.so
     need gstreamer1.0-nice gstreamer libgstnice.so
+    need gstreamer1.0-tools have gst-launch-1.0
     need gir1.2-gst-plugins-bad-1.0 typelib GstWebRTC-1.0.typelib
     # What stands in front of the server.
     need nginx-light test -x /usr/sbin/nginx

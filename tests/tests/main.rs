@@ -10,6 +10,7 @@ mod cli;
 mod control;
 mod deploy;
 mod hostile;
+mod howto;
 mod live;
 mod metadata;
 mod networks;
