@@ -69,7 +69,10 @@ if [ "$tier" = test ]; then
     need gstreamer1.0-plugins-good gstreamer libgstvpx.so
     need gstreamer1.0-plugins-bad gstreamer libgstwebrtc.so
     need gstreamer1.0-nice gstreamer libgstnice.so
+    need gstreamer1.0-tools have gst-launch-1.0
     need gir1.2-gst-plugins-bad-1.0 typelib GstWebRTC-1.0.typelib
+    # What stands in front of the server.
+    need nginx-light test -x /usr/sbin/nginx
     # Peers of the tests of tunnels.
     need openssh-client have ssh
     need openssh-server test -x /usr/sbin/sshd
@@ -102,12 +105,12 @@ if [ ${#missing[@]} -gt 0 ]; then
     fi
     say "installing them with apt-get"
     apt() { "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o Acquire::Retries=3 "$@" </dev/null >&2; }
-    # Debian starts a TURN server and an SSH server as soon as they are installed, open to the network. The tests start
-    # their own.
+    # Debian starts a TURN server, an SSH server and nginx as soon as they are installed, open to the network. The tests
+    # start their own.
     service() { "${root[@]}" systemctl -q "$@" >/dev/null 2>&1; }
     masked=()
     if [ -d /run/systemd/system ]; then
-        for pair in coturn:coturn.service openssh-server:ssh.service; do
+        for pair in coturn:coturn.service nginx-light:nginx.service openssh-server:ssh.service; do
             [[ " ${missing[*]} " = *" ${pair%%:*} "* ]] && service --runtime mask "${pair#*:}" && masked+=("${pair#*:}")
         done
     fi

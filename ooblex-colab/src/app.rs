@@ -18,6 +18,7 @@ use crate::announce::{Announcement, Announcer};
 use crate::cli::{Arguments, Command, VERSION, help};
 use crate::config::{Config, Invalid, LineFormat, Loaded, load, print};
 use crate::doctor;
+use crate::health_cli;
 use crate::models::models_config;
 use crate::models_cli;
 use crate::own;
@@ -120,10 +121,8 @@ impl App {
             (Ok(_), Command::Effects) => say(&list_effects(&self.registry)),
             (Ok(_), Command::Tunnel) => fetch_cloudflared(),
             (Ok(loaded), Command::Models) => self.look_after_models(&arguments, &loaded),
-            (Ok(loaded), Command::Tokens) => match tokens_cli::run(&arguments.tokens, &loaded.config) {
-                Ok(text) => say(&text),
-                Err(error) => fail(error),
-            },
+            (Ok(loaded), Command::Tokens) => told(tokens_cli::run(&arguments.tokens, &loaded.config)),
+            (Ok(loaded), Command::Health) => told(health_cli::run(&loaded.config)),
             (Ok(loaded), Command::Doctor) => {
                 if let Err(error) = self.models.configure(models_config(&loaded.config)) {
                     return fail(error);
@@ -356,6 +355,14 @@ fn say(text: &str) -> ExitCode {
     match write_out(text) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::from(FAILED),
         _ => ExitCode::SUCCESS,
+    }
+}
+
+/// Prints what a running server said, or why it did not.
+fn told(answer: Result<String, String>) -> ExitCode {
+    match answer {
+        Ok(text) => say(&text),
+        Err(error) => fail(error),
     }
 }
 

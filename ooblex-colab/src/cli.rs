@@ -18,6 +18,8 @@ pub enum Command {
     Effects,
     /// Say what was found, what is missing and how to fix it.
     Doctor,
+    /// Ask the running server whether all is well.
+    Health,
     /// List, check, fetch or find models.
     Models,
     /// Replace or take back tokens of the running server.
@@ -91,10 +93,11 @@ pub struct ModelsArguments {
 }
 
 impl Command {
-    const ALL: [(&'static str, Self, &'static str); 6] = [
+    const ALL: [(&'static str, Self, &'static str); 7] = [
         ("serve", Self::Serve, "run the server (what happens without a command, too)"),
         ("effects", Self::Effects, "list the effects with their parameters, ranges and defaults"),
         ("doctor", Self::Doctor, "say what was found, what is missing and how to fix it"),
+        ("health", Self::Health, "ask the running server whether all is well; fails where none answers"),
         (
             "models",
             Self::Models,

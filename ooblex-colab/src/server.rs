@@ -146,8 +146,11 @@ impl Server {
         let hub = Hub::new(hub_config(&config), graph.clone());
         let pictures = PictureLimits { max_bytes: config.max_body_bytes, max_pixels: config.max_pixels };
         attach_sources(&hub, &config, pictures).await?;
-        let limits =
-            ConnectionLimits::new(config.max_viewers + SPARE_CONNECTIONS, config.max_connections_per_address);
+        let limits = ConnectionLimits::behind(
+            config.max_viewers + SPARE_CONNECTIONS,
+            config.max_connections_per_address,
+            config.trusted_proxies.clone(),
+        );
         let ingest = ooblex_ingest::http::router(hub.clone(), pictures);
         let watching = ooblex_mjpeg::router(hub.clone(), mjpeg.clone());
         let publishers = Publishers::new(&config, &hub, &effects, &graph.live);
@@ -157,7 +160,7 @@ impl Server {
         let stop = watch::Sender::new(false);
         let addresses = sockets.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
         let mut listeners = Vec::new();
-        let outside = tunnel::Service::listener(&config, app.tunnel(), &router).await?;
+        let outside = tunnel::Service::listener(app.tunnel(), &router).await?;
         let behind = outside.as_ref().map(|(socket, _)| socket.local_addr()).transpose()?;
         let sockets = sockets.into_iter().map(|socket| (socket, router.clone()));
         for (socket, router) in sockets.chain(outside) {

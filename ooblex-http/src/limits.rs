@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::Problem;
 use crate::line::{End, Line};
+use crate::{Network, Problem};
 
 /// Counts connections and refuses those beyond the caps. Clones share the counts, so that several listeners can
 /// share one budget.
@@ -17,6 +17,7 @@ pub struct ConnectionLimits(Arc<Inner>);
 struct Inner {
     total: usize,
     per_address: usize,
+    proxies: Vec<Network>,
     open: Mutex<Open>,
 }
 
@@ -33,7 +34,13 @@ impl ConnectionLimits {
     /// At most `total` connections at once and `per_address` from one address. Loopback is exempt from the second;
     /// of an IPv6 address the first 64 bits count, since whoever has one address has that whole network.
     pub fn new(total: usize, per_address: usize) -> Self {
-        Self(Arc::new(Inner { total, per_address, open: Mutex::default() }))
+        Self::behind(total, per_address, Vec::new())
+    }
+
+    /// The same where connections from `proxies` bring others, who have shares of their own
+    /// ([`admit_behind`](Self::admit_behind)): they are bound by the total alone.
+    pub fn behind(total: usize, per_address: usize, proxies: Vec<Network>) -> Self {
+        Self(Arc::new(Inner { total, per_address, proxies, open: Mutex::default() }))
     }
 
     /// Connections open now, those taken over and upgraded ones included.
@@ -57,12 +64,13 @@ impl ConnectionLimits {
             .limit(total)
             .retry_after(RETRY_AFTER));
         }
-        let key = self.share(&mut open, address)?;
+        let brings_others = self.0.proxies.iter().any(|proxy| proxy.contains(address));
+        let key = if brings_others { None } else { self.share(&mut open, address)? };
         open.total += 1;
         Ok(ConnectionGuard { inner: self.0.clone(), key, counts: true, end: None })
     }
 
-    /// A share of `address` for a connection that has a place already: that of a tunnel, which brings others.
+    /// A share of `address` for a connection that has a place already: that of a tunnel or a proxy, which brings others.
     ///
     /// # Errors
     /// 429 when that address has enough.
@@ -205,6 +213,18 @@ mod tests {
         drop(behind);
         assert!(limits.admit_behind(ip("192.0.2.1")).is_ok());
         assert_eq!(limits.open(), 1);
+    }
+
+    #[test]
+    fn a_proxy_is_bound_by_the_total_alone_and_those_behind_it_have_shares() {
+        let limits = ConnectionLimits::behind(3, 1, vec!["10.0.0.0/8".parse().expect("a network")]);
+        let held: Vec<_> = (0..3).map(|_| limits.admit(ip("10.0.0.9")).expect("room")).collect();
+        assert_eq!(limits.admit(ip("10.0.0.9")).expect_err("full").status(), 503);
+        let _behind = limits.admit_behind(ip("192.0.2.1")).expect("room");
+        assert_eq!(limits.admit_behind(ip("192.0.2.1")).expect_err("its share").status(), 429);
+        drop(held);
+        let _direct = limits.admit(ip("192.0.2.2")).expect("room");
+        assert_eq!(limits.admit(ip("192.0.2.2")).expect_err("no proxy").status(), 429);
     }
 
     #[test]

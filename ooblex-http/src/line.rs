@@ -23,7 +23,7 @@ pub(crate) struct End {
     id: u64,
     /// A second handle of the socket, by which it is shut down wherever the first one is.
     socket: TcpStream,
-    /// The place of whoever sits behind a tunnel.
+    /// The place of whoever sits behind a tunnel or a proxy.
     held: Mutex<Option<ConnectionGuard>>,
 }
 

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 use crate::browser::to_base64;
+use crate::server::root;
 use crate::tools::{Process, find, output, start};
 use crate::wait_for;
 
@@ -39,14 +40,13 @@ impl Coturn {
             std::fs::write(folder.path().join(name), text).unwrap();
         }
         let (host, path) = (address.to_string(), |name: &str| folder.path().join(name).display().to_string());
+        let shipped = std::fs::read_to_string(root().join("deploy/turnserver.conf")).unwrap();
+        let configuration = configured(&shipped, &path("cert.pem"), &path("key.pem"));
+        std::fs::write(folder.path().join("turnserver.conf"), configuration).unwrap();
         let mut command = Command::new(turnserver);
         command
-            .args(["-n", "--verbose", "--fingerprint", "--no-cli", "--no-dtls", "--no-multicast-peers"])
-            .args(["--listening-ip", &host, "--relay-ip", &host, "--realm", "tests"])
-            .args(["--listening-port", &PORT.to_string(), "--tls-listening-port", &TLS_PORT.to_string()])
-            .args(["--min-port", "49200", "--max-port", "49300", "--use-auth-secret"])
-            .args(["--static-auth-secret", SECRET, "--log-file", "stdout", "--simple-log"])
-            .args(["--cert", &path("cert.pem"), "--pkey", &path("key.pem"), "--pidfile", &path("pid")])
+            .args(["-c", &path("turnserver.conf"), "--verbose", "--no-dtls", "--listening-ip", &host])
+            .args(["--relay-ip", &host, "--log-file", "stdout", "--simple-log", "--pidfile", &path("pid")])
             .args(["--userdb", &path("none.db")])
             .current_dir(folder.path())
             .stderr(Stdio::null());
@@ -75,6 +75,23 @@ impl Coturn {
     pub fn log(&self) -> String {
         output(self.folder.path(), "coturn")
     }
+}
+
+/// The shipped file with what every operator changes, and without what it denies: the hosts of the tests have private
+/// addresses.
+#[track_caller]
+fn configured(shipped: &str, certificate: &str, key: &str) -> String {
+    let changes = [
+        ("/etc/letsencrypt/live/turn.example.org/fullchain.pem", certificate),
+        ("/etc/letsencrypt/live/turn.example.org/privkey.pem", key),
+        ("static-auth-secret=CHANGE-ME", &format!("static-auth-secret={SECRET}")),
+        ("tls-listening-port=443", &format!("tls-listening-port={TLS_PORT}")),
+    ];
+    let text = changes.iter().fold(shipped.to_owned(), |text, (from, to)| {
+        assert!(text.contains(from), "{from:?} is not in\n{text}");
+        text.replace(from, to)
+    });
+    text.lines().filter(|line| !line.starts_with("denied-peer-ip=")).map(|line| format!("{line}\n")).collect()
 }
 
 /// User name and password as coturn's REST convention has it, good until so many seconds from now: the end in seconds

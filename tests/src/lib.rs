@@ -21,12 +21,14 @@ pub mod notebook;
 pub mod pattern;
 pub mod peers;
 pub mod problem;
+pub mod proxy;
 pub mod publisher;
 pub mod sdp;
 pub mod server;
 pub mod spies;
 pub mod tools;
 pub mod tunnel;
+pub mod untls;
 pub mod ws;
 
 use std::time::{Duration, Instant};

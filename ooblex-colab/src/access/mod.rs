@@ -30,9 +30,9 @@ pub(crate) use self::open::Ended;
 use self::open::Open;
 pub(crate) use self::rate::Rate;
 pub(crate) use self::rights::{Right, Rights};
-pub(crate) use self::sender::{FORWARDED_FOR, address_of, is_local};
+pub(crate) use self::sender::Sender;
 pub(crate) use self::tag::LIFE as TAG_LIFE;
-use crate::config::{Config, Token};
+use crate::config::{Config, Token, TunnelChoice};
 
 /// The tokens of a server, and what each right needs. Shared by all requests.
 pub(crate) struct Access {
@@ -113,8 +113,9 @@ impl Access {
         let list =
             if before.is_empty() { (*last).to_owned() } else { format!("{} and {last}", before.join(", ")) };
         let place = match config.bind.to_canonical().is_loopback() {
-            true => "the tunnel".to_owned(),
             false => config.bind.to_string(),
+            true if config.tunnel != TunnelChoice::None => "the tunnel".to_owned(),
+            true => "the proxy".to_owned(),
         };
         Some(format!("everybody who reaches {place} can {list}"))
     }
@@ -240,8 +241,7 @@ fn no_random(error: std::io::Error) -> Problem {
 }
 
 /// What to do against an [exposure](Access::exposure).
-pub(crate) const EXPOSURE_FIX: &str =
-    "leave out open_access and tokens are made, or bind 127.0.0.1 and open no tunnel (docs/SECURITY.md)";
+pub(crate) const EXPOSURE_FIX: &str = "leave out open_access and tokens are made, or bind 127.0.0.1 with neither tunnel nor proxy (docs/SECURITY.md)";
 
 /// The refusal of a request that lacks a right.
 pub(crate) fn refusal(

@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use ooblex_http::Network;
+
 use super::setting::{Setting, SettingType, quoted_list};
 use super::{Config, Token, TunnelChoice};
 
@@ -43,6 +45,15 @@ impl SettingType for Vec<HostName> {
     }
 }
 
+impl SettingType for Vec<Network> {
+    fn read(texts: &[String], _: &Setting) -> Result<Self, String> {
+        texts.iter().map(|t| t.parse()).collect()
+    }
+    fn to_toml(&self) -> Option<String> {
+        Some(quoted_list(self))
+    }
+}
+
 /// Tokens that were made because nobody had set them. Unlike those, they may be shown to whoever started the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct MadeTokens {
@@ -54,7 +65,9 @@ pub(crate) struct MadeTokens {
 impl Config {
     /// Whether anybody but this machine can reach a server with these settings.
     pub fn reachable_from_outside(&self) -> bool {
-        !self.bind.to_canonical().is_loopback() || self.tunnel != TunnelChoice::None
+        !self.bind.to_canonical().is_loopback()
+            || self.tunnel != TunnelChoice::None
+            || !self.trusted_proxies.is_empty()
     }
 
     /// Makes the tokens that are missing where others can reach the server, unless it is meant to be open.
@@ -94,8 +107,9 @@ mod tests {
         for bind in ["127.0.0.1", "127.0.0.2", "::1", "::ffff:127.0.0.1"] {
             assert_eq!(config(bind).make_tokens().expect("random"), MadeTokens::default(), "{bind}");
         }
-        for bind in ["0.0.0.0", "::", "192.0.2.1"] {
-            let mut config = config(bind);
+        let behind_a_proxy =
+            Config { trusted_proxies: vec!["127.0.0.8".parse().expect("a network")], ..config("127.0.0.1") };
+        for mut config in [config("0.0.0.0"), config("::"), config("192.0.2.1"), behind_a_proxy] {
             let made = config.make_tokens().expect("random");
             let all = [&made.publish, &made.view, &made.control].map(|t| t.clone().expect("made"));
             assert!(all.iter().all(|token| token.expose().len() == 43), "256 bits");

@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ooblex_core::Secret;
+use ooblex_http::Network;
 
 pub use self::access::HostName;
 pub(crate) use self::access::MadeTokens;
@@ -116,6 +117,8 @@ settings! {
             "Make no tokens: whoever reaches the server may do everything that no token set here guards.";
         allowed_hosts: Vec<HostName> = Kind::List("HOST", "names like cam.example.org; .example.org for all names below it"), None,
             "Further names under which the server may be addressed, as behind a proxy. Addresses in digits, localhost and Colab's proxy always may.";
+        trusted_proxies: Vec<Network> = Kind::List("ADDRESS", "addresses like 127.0.0.8, or networks like 10.0.0.0/8"), None,
+            "Proxies in front of this server: whom they name in X-Forwarded-For is the sender, and has limits of their own. With any, tokens that are not set are made at the start and printed.";
         max_requests_per_second: u32 = int(1, 100_000, "requests a second"), Some("200"),
             "Most requests from one address, twice as many at once; this machine itself is exempt.";
     }

@@ -63,6 +63,7 @@ fn example(setting: &Setting) -> (String, String) {
             "[\"https://a.example\", \"https://b.example\"]".into(),
         ),
         ("allowed_hosts", _) => ("a.example,.b".into(), "[\"a.example\", \".b\"]".into()),
+        ("trusted_proxies", _) => ("10.0.0.0/8,::1".into(), "[\"10.0.0.0/8\", \"::1\"]".into()),
         ("source", _) => quoted("cam=pattern"),
         ("tunnel", _) => quoted("ssh:me@tunnel.example:2222"),
         ("tunnel_url", _) => quoted("https://live.example.org"),

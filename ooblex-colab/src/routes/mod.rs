@@ -38,11 +38,8 @@ use self::cors::Policy;
 use self::metrics::Requests;
 pub(crate) use self::problem::switch as switch_problem;
 use self::table::{By, ROUTES};
-use crate::access::{
-    Access, Answer, Credentials, Hosts, Identity, Rate, Right, Trusted, address_of, is_local, refusal,
-};
+use crate::access::{Access, Answer, Credentials, Hosts, Identity, Rate, Right, Sender, Trusted, refusal};
 use crate::annotations::AnnotationHub;
-use crate::arrival::Arrival;
 use crate::config::{Config, Token, nearest};
 use crate::effect::EffectControl;
 use crate::graph::Graph;
@@ -153,18 +150,23 @@ impl AppState {
 
     /// Lets a request in if it is addressed to this server, and its sender has not asked too much.
     fn admit(&self, request: &Request) -> Result<(), Problem> {
-        let (extensions, headers) = (request.extensions(), request.headers());
-        self.0.hosts.check(headers)?;
-        if is_local(extensions) {
+        self.0.hosts.check(request.headers())?;
+        let sender = self.sender(request);
+        if let Sender::Local(_) = sender {
             return Ok(());
         }
-        // Whom a tunnel does not name shares one bucket with others like it.
-        let address = address_of(extensions, headers).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        // Whom a tunnel or a proxy does not name shares one bucket with others like it.
+        let address = sender.address().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         self.0.rate.take(address, self.now())?;
-        if let (Arrival::Tunnel, Some(line)) = (Arrival::of(extensions), extensions.get::<Line>()) {
+        if let (Sender::Behind(_), Some(line)) = (sender, request.extensions().get::<Line>()) {
             line.hold(|| self.0.limits.admit_behind(address))?;
         }
         Ok(())
+    }
+
+    fn sender(&self, request: &Request) -> Sender {
+        let (proxies, names) = (&self.0.config.trusted_proxies, self.0.config.tunnel_names_clients());
+        Sender::of(request.extensions(), request.headers(), proxies, names)
     }
 
     /// How the server is reached from outside.
@@ -262,7 +264,7 @@ impl Dispatcher {
             return problem.into_response();
         }
         let access = self.app.access();
-        let address = address_of(request.extensions(), request.headers());
+        let address = self.app.sender(&request).address();
         let line = request.extensions().get::<Line>();
         // What anybody may have does not depend on tokens, so nothing can be learnt there by guessing.
         let plain = right == Right::Public && !matches!(ROUTES[index].path, "/" | "/view" | "/health");

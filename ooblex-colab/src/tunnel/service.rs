@@ -11,7 +11,6 @@ use tokio::task::JoinHandle;
 
 use super::supervisor::{Herald, Supervisor};
 use super::{TunnelHub, front, provider};
-use crate::access::FORWARDED_FOR;
 use crate::arrival::Arrival;
 use crate::config::{Config, PublicUrl};
 use crate::server::StartError;
@@ -27,29 +26,23 @@ pub(crate) struct Service {
 impl Service {
     /// A listener for what comes through the tunnel, and the routes to serve there; `None` without a tunnel.
     ///
-    /// Where nothing vouches for `X-Forwarded-For`, anybody could make it up, and nobody sees it.
-    ///
     /// # Errors
     /// [`StartError::Io`].
     pub(crate) async fn listener(
-        config: &Config,
         hub: &TunnelHub,
         router: &Router,
     ) -> Result<Option<(TcpListener, Router)>, StartError> {
         if hub.governor().is_none() {
             return Ok(None);
         }
-        let (hub, names_clients) = (hub.clone(), config.tunnel_names_clients());
-        let enter = middleware::from_fn(move |mut request: Request, next: Next| {
+        let hub = hub.clone();
+        let count = middleware::from_fn(move |request: Request, next: Next| {
             if let Some(governor) = hub.governor() {
                 governor.request();
             }
-            if !names_clients {
-                request.headers_mut().remove(FORWARDED_FOR);
-            }
             next.run(request)
         });
-        let router = router.clone().layer(Extension(Arrival::Tunnel)).layer(enter);
+        let router = router.clone().layer(Extension(Arrival::Tunnel)).layer(count);
         Ok(Some((TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?, router)))
     }
 

@@ -184,23 +184,57 @@ async fn who_asks_too_much_waits_and_others_do_not() {
     }
 }
 
-#[tokio::test]
-async fn behind_a_tunnel_everybody_has_an_address_of_their_own() {
-    let site = site_with(&["--max-requests-per-second", "5"]);
-    let from = async |forwarded: &str| {
-        let mut request = Request::builder().uri("/status").header("x-forwarded-for", forwarded);
-        let extensions = request.extensions_mut().expect("good so far");
-        extensions.insert(ConnectInfo(std::net::SocketAddr::from(([127, 0, 0, 1], 5))));
-        extensions.insert(Arrival::Tunnel);
-        let request = request.body(Body::empty()).expect("a request");
-        Service::call(&mut site.router.clone(), request).await.expect("answers").status().as_u16()
-    };
+/// Asks for the status as whoever comes from there, with what proxies say.
+async fn forwarded(site: &Site, from: [u8; 4], arrival: Arrival, forwarded: &str) -> u16 {
+    let mut request = Request::builder().uri("/status").header("x-forwarded-for", forwarded);
+    let extensions = request.extensions_mut().expect("good so far");
+    extensions.insert(ConnectInfo(std::net::SocketAddr::from((from, 5))));
+    extensions.insert(arrival);
+    let request = request.body(Body::empty()).expect("a request");
+    Service::call(&mut site.router.clone(), request).await.expect("answers").status().as_u16()
+}
+
+/// Asks 30 times as one and the same, who makes up another address each time and puts it before its own.
+async fn ask_too_much(site: &Site, from: [u8; 4], arrival: Arrival, own: &str) -> Vec<u16> {
     let mut statuses = Vec::new();
     for n in 0..30 {
-        // What a client puts before its own address does not count.
-        statuses.push(from(&format!("198.51.100.{n}, 192.0.2.1")).await);
+        statuses.push(forwarded(site, from, arrival, &format!("198.51.100.{n}{own}")).await);
     }
+    statuses
+}
+
+const LOOPBACK: [u8; 4] = [127, 0, 0, 1];
+
+#[tokio::test]
+async fn behind_a_tunnel_whose_edge_names_clients_each_has_an_address_of_their_own() {
+    let site = site_with(&["--max-requests-per-second", "5", "--tunnel", "ngrok", "--open-access"]);
+    let statuses = ask_too_much(&site, LOOPBACK, Arrival::Tunnel, ", 192.0.2.1").await;
     assert_eq!(statuses[..10], [200; 10]);
     assert!(statuses[10..].contains(&429), "{statuses:?}");
-    assert_eq!(from("192.0.2.1, 192.0.2.2").await, 200);
+    assert_eq!(forwarded(&site, LOOPBACK, Arrival::Tunnel, "192.0.2.1, 192.0.2.2").await, 200);
+}
+
+#[tokio::test]
+async fn behind_any_other_tunnel_nobody_can_make_up_an_address() {
+    let site = site_with(&["--max-requests-per-second", "5", "--tunnel", "ssh:a.example", "--open-access"]);
+    let statuses = ask_too_much(&site, LOOPBACK, Arrival::Tunnel, "").await;
+    assert_eq!(statuses[..10], [200; 10]);
+    assert!(statuses[10..].contains(&429), "{statuses:?}");
+    assert_eq!(forwarded(&site, LOOPBACK, Arrival::Direct, "").await, 200, "this machine");
+}
+
+#[tokio::test]
+async fn behind_a_proxy_everybody_has_an_address_of_their_own() {
+    let proxies = ["--trusted-proxies", "127.0.0.8,10.0.0.0/8"];
+    let site = site_with(&[&proxies[..], &["--max-requests-per-second", "5", "--open-access"]].concat());
+    for proxy in [[127, 0, 0, 8], [10, 1, 2, 3]] {
+        let own = format!(", 192.0.2.{}", proxy[0]);
+        let statuses = ask_too_much(&site, proxy, Arrival::Direct, &own).await;
+        assert_eq!(statuses[..10], [200; 10]);
+        assert!(statuses[10..].contains(&429), "{statuses:?}");
+        assert_eq!(forwarded(&site, proxy, Arrival::Direct, "192.0.2.99").await, 200);
+    }
+    // A stranger is no proxy, whatever it says.
+    let statuses = ask_too_much(&site, [198, 51, 100, 200], Arrival::Direct, "").await;
+    assert!(statuses[10..].contains(&429), "{statuses:?}");
 }
