@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use serde::Serialize;
 
 use crate::access::EXPOSURE_FIX;
+use crate::checkpoint::Resumed;
 use crate::cli::VERSION;
 use crate::config::LineFormat;
 use crate::server::{Server, url_of};
@@ -16,6 +17,13 @@ use crate::server::{Server, url_of};
 pub(crate) enum Announcement {
     /// It can be connected to.
     Ready(Box<Ready>),
+    /// The session comes to its end, as `session_limit` says.
+    Session {
+        /// Whole minutes.
+        minutes_left: u64,
+        /// What that means.
+        warning: String,
+    },
     /// It has stopped, with nothing left.
     Stopped,
 }
@@ -29,6 +37,8 @@ pub(crate) struct Ready {
     also_at: Vec<String>,
     /// Whether requests need tokens.
     guarded: bool,
+    /// What is continued of an earlier session.
+    resumed: Option<Resumed>,
     /// What is wrong, and what to do.
     warnings: Vec<String>,
 }
@@ -69,13 +79,19 @@ impl Announcement {
             urls,
             also_at: server.addresses().iter().skip(1).map(|address| url_of(*address)).collect(),
             guarded,
-            warnings: exposed.map(|exposed| format!("{exposed}; {EXPOSURE_FIX}")).into_iter().collect(),
+            resumed: server.begun().resumed.clone(),
+            warnings: exposed
+                .map(|exposed| format!("{exposed}; {EXPOSURE_FIX}"))
+                .into_iter()
+                .chain(server.begun().ignored.clone())
+                .collect(),
         }))
     }
 
     fn text(&self) -> String {
         match self {
             Self::Ready(ready) => ready.text(),
+            Self::Session { warning, .. } => format!("session   {warning}\n"),
             Self::Stopped => String::new(),
         }
     }
@@ -102,6 +118,9 @@ impl Ready {
         }
         for url in &self.also_at {
             text.push_str(&format!("also at   {url}\n"));
+        }
+        if let Some(resumed) = &self.resumed {
+            text.push_str(&format!("resumed   {}\n", resumed.sentence()));
         }
         for warning in &self.warnings {
             text.push_str(&format!("warning   {}\n", warning.replacen("; ", "\n          ", 1)));

@@ -20,7 +20,7 @@ use crate::doctor;
 use crate::models::models_config;
 use crate::models_cli;
 use crate::own;
-use crate::server::{Server, StartError};
+use crate::server::{Server, StartError, open_session};
 
 /// Exit status: it could not start, or failed.
 const FAILED: u8 = 1;
@@ -84,6 +84,14 @@ impl App {
     /// [`StartError`].
     pub async fn start(self, config: Config) -> Result<Server, StartError> {
         Server::start(config, self.registry, self.models).await
+    }
+
+    /// Starts a server with what the checkpoint holds, where one is to be resumed.
+    async fn start_resumed(self, mut loaded: Loaded) -> Result<Server, StartError> {
+        let mut session = open_session(&loaded.config).await?;
+        let origins = loaded.origins;
+        session.take_settings(&mut loaded.config, |name| !origins.contains_key(name));
+        Server::start_in(session, loaded.config, self.registry, self.models).await
     }
 
     /// Runs the program with the arguments and the environment of this process until it is told to stop.
@@ -188,24 +196,24 @@ impl App {
             Ok(runtime) => runtime,
             Err(error) => return fail(format_args!("cannot start threads: {error}")),
         };
-        let status = runtime.block_on(run_server(loaded.config, self));
+        let status = runtime.block_on(run_server(loaded, self));
         runtime.shutdown_timeout(LAST_WORK);
         status
     }
 }
 
-async fn run_server(config: Config, app: App) -> ExitCode {
+async fn run_server(loaded: Loaded, app: App) -> ExitCode {
     let signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => return fail(format_args!("cannot listen to signals: {error}")),
     };
-    let announce = config.announce;
-    let server = match app.start(config).await {
+    let announcer = Announcer::new(loaded.config.announce);
+    let server = match app.start_resumed(loaded).await {
         Ok(server) => server,
         Err(error) => return fail(error),
     };
-    let announcer = Announcer::new(announce);
     announcer.tell(&Announcement::ready(&server));
+    tokio::spawn(server.timer().warn(announcer));
     let mut signals = signals;
     signals.next().await;
     tracing::info!("stopping; once more to stop at once");

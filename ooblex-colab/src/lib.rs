@@ -40,6 +40,7 @@ mod annotations;
 mod announce;
 mod app;
 mod arrival;
+mod checkpoint;
 mod cli;
 pub mod config;
 mod doctor;
@@ -53,6 +54,7 @@ mod process;
 mod publisher;
 mod routes;
 mod server;
+mod session;
 mod sources;
 #[cfg_attr(not(feature = "whip"), path = "no_webrtc.rs")]
 mod webrtc;

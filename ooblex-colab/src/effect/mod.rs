@@ -2,6 +2,7 @@
 
 mod care;
 mod json;
+mod keep;
 mod prepare;
 mod recover;
 
@@ -15,6 +16,7 @@ use ooblex_models::{Chain, ChainError};
 
 use self::care::Tries;
 pub(crate) use self::json::{from_json, to_json};
+pub(crate) use self::keep::Kept;
 
 /// Parameters by effect name or alias.
 pub type Params = BTreeMap<String, Options>;
@@ -98,11 +100,11 @@ impl EffectControl {
     /// If the chain is wrong, or needs no model and cannot be built.
     pub fn new(registry: Registry, effect: &str) -> Result<Self, SwitchError> {
         let chain = Chain::parse(effect, &registry)?;
-        let everywhere = Arc::new(Selection { chain, params: Params::new(), generation: 1 });
+        let everywhere = Arc::new(Selection { chain, params: Params::new(), generation: keep::FROM_SETTING });
         if !prepare::needs_model(&registry, &everywhere) {
             prepare::at_once(&registry, &everywhere)?;
         }
-        let chosen = Chosen { everywhere, by_stream: BTreeMap::new(), generation: 1 };
+        let chosen = Chosen { everywhere, by_stream: BTreeMap::new(), generation: keep::FROM_SETTING };
         Ok(Self(Arc::new(Inner { registry, chosen: Mutex::new(chosen), tries: Mutex::default() })))
     }
 

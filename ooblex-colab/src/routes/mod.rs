@@ -36,9 +36,11 @@ pub(crate) use self::problem::switch as switch_problem;
 use self::table::{By, ROUTES};
 use crate::access::{Access, Answer, Credentials, Right, Trusted, refusal};
 use crate::annotations::AnnotationHub;
+use crate::checkpoint::Keeper;
 use crate::config::{Config, Token, nearest};
 use crate::effect::EffectControl;
 use crate::graph::Graph;
+use crate::session::SessionTimer;
 use crate::webrtc::Publishers;
 
 /// What handlers need. Cheap to clone.
@@ -56,6 +58,7 @@ struct Shared {
     access: Access,
     requests: Requests,
     started: Instant,
+    keeper: Arc<Keeper>,
 }
 
 impl AppState {
@@ -66,11 +69,23 @@ impl AppState {
         models: Models,
         publishers: Publishers,
         limits: ConnectionLimits,
+        keeper: Arc<Keeper>,
     ) -> Self {
         let (requests, started) = (Requests::new(), Instant::now());
         let (access, sockets) = (Access::new(&config), crate::live::sockets(&config, &hub, &graph));
-        let shared =
-            Shared { config, hub, graph, models, publishers, sockets, limits, access, requests, started };
+        let shared = Shared {
+            config,
+            hub,
+            graph,
+            models,
+            publishers,
+            sockets,
+            limits,
+            access,
+            requests,
+            started,
+            keeper,
+        };
         Self(Arc::new(shared))
     }
 
@@ -114,6 +129,16 @@ impl AppState {
 
     pub(crate) fn access(&self) -> &Access {
         &self.0.access
+    }
+
+    /// What is kept for the next server.
+    pub(crate) fn keeper(&self) -> &Keeper {
+        &self.0.keeper
+    }
+
+    /// How long the session may last.
+    pub(crate) fn timer(&self) -> SessionTimer {
+        SessionTimer::new(self.0.started, self.0.config.session_limit)
     }
 
     fn requests(&self) -> &Requests {

@@ -68,6 +68,8 @@ struct Status {
     streams: Vec<StreamDetail>,
     transports: Value,
     tunnel: Option<String>,
+    session: Value,
+    checkpoint: Value,
 }
 
 /// The answer of `/health`.
@@ -217,6 +219,7 @@ fn reasons(app: &AppState) -> Vec<String> {
         .filter(open)
         .filter_map(|s| failure(app, s, now).map(|f| format!("stream {}: {f}", s.id())))
         .chain(app.models().problems().iter().map(ToString::to_string))
+        .chain(app.keeper().problem())
         .collect()
 }
 
@@ -263,6 +266,8 @@ pub(super) async fn status(State(app): State<AppState>) -> Response {
         streams,
         transports: transports(&app),
         tunnel: None,
+        session: app.timer().status(Instant::now()),
+        checkpoint: app.keeper().status(),
     }))
 }
 

@@ -1,0 +1,306 @@
+//! A folder of checkpoints that several servers may share.
+//!
+//! Every server writes files of its own, `ooblex-RUNTIME-SERIAL.checkpoint`, and holds a lock on `ooblex-RUNTIME.lock` as
+//! long as it runs: nobody overwrites, removes or continues what a running server of this machine writes. The system
+//! lets go of a lock when its process ends, however it ends.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use ring::rand::{SecureRandom, SystemRandom};
+
+use super::document::{Checkpoint, MAX_BYTES, Unreadable};
+
+/// Files that a server keeps of its own: if the newest is damaged, there is one before it.
+const KEEP_OWN: u64 = 3;
+/// Servers of the past whose files are kept.
+const KEEP_OTHERS: usize = 8;
+const ENDING: &str = ".checkpoint";
+const TEMPORARY: &str = ".tmp";
+const LOCK: &str = ".lock";
+
+/// The place where one server writes.
+#[derive(Debug)]
+pub(super) struct Folder {
+    path: PathBuf,
+    runtime: String,
+    /// Held until this goes away.
+    _lock: Option<File>,
+}
+
+/// A checkpoint that may be continued: while this is held nobody else continues it.
+#[derive(Debug)]
+pub(super) struct Claim {
+    pub(super) checkpoint: Checkpoint,
+    /// The file's name.
+    pub(super) file: String,
+    _lock: Option<File>,
+}
+
+impl Folder {
+    /// Makes the folder if there is none, and a name in it for this server.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        std::fs::create_dir_all(path)?;
+        let mut random = [0; 8];
+        let failed = |_| io::Error::other("the system gives no random numbers");
+        SystemRandom::new().fill(&mut random).map_err(failed)?;
+        let runtime: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        // Locked before it has its name, so that nobody takes it for one that was left behind.
+        let (new, lock) = (path.join(format!("ooblex-{runtime}{TEMPORARY}")), lock_path(path, &runtime));
+        let file = OpenOptions::new().write(true).create_new(true).open(&new)?;
+        let lock_held = match file.try_lock() {
+            Ok(()) => Some(file),
+            Err(error) => {
+                tracing::warn!(%error, "this folder cannot lock; of two servers with --resume both may continue the same checkpoint");
+                None
+            }
+        };
+        std::fs::rename(&new, lock)?;
+        Ok(Self { path: path.to_owned(), runtime, _lock: lock_held })
+    }
+
+    /// The name of this server here.
+    pub(super) fn runtime(&self) -> &str {
+        &self.runtime
+    }
+
+    /// Writes a checkpoint so that after a crash at any moment either it is there in full or the one before. Blocks.
+    pub(super) fn write(&self, serial: u64, file: &[u8]) -> io::Result<()> {
+        let name = file_name(&self.runtime, serial);
+        let temporary = self.path.join(format!("{name}{TEMPORARY}"));
+        let mut out = File::create(&temporary)?;
+        out.write_all(file)?;
+        out.sync_all()?;
+        drop(out);
+        std::fs::rename(&temporary, self.path.join(&name))?;
+        sync_folder(&self.path)?;
+        if let Some(old) = serial.checked_sub(KEEP_OWN) {
+            // It may have been removed by hand.
+            let _ = std::fs::remove_file(self.path.join(file_name(&self.runtime, old)));
+        }
+        Ok(())
+    }
+
+    /// The newest checkpoint that nobody uses, and why others were left alone. Blocks.
+    pub(super) fn newest(&self) -> io::Result<(Option<Claim>, Vec<String>)> {
+        let mut ignored = Vec::new();
+        let mut good: Vec<(u64, String)> = Vec::new();
+        for entry in self.entries()? {
+            match (entry.serial, read(&self.path.join(&entry.name))) {
+                (Some(_), Ok(checkpoint)) => good.push((checkpoint.saved_ms, entry.runtime)),
+                (_, Err(reason)) => ignored.push(format!("{}: {reason}", entry.name)),
+                (None, Ok(_)) => {
+                    ignored.push(format!("{}: its name is not that of a checkpoint", entry.name))
+                }
+            }
+        }
+        good.sort_by(|a, b| b.cmp(a));
+        let mut asked: Vec<String> = Vec::new();
+        for (_, runtime) in good {
+            if asked.contains(&runtime) {
+                continue;
+            }
+            let lock = match try_lock(&self.path, &runtime) {
+                Ok(lock) => lock,
+                Err(reason) => {
+                    ignored.push(format!("those of {runtime}: {reason}"));
+                    asked.push(runtime);
+                    continue;
+                }
+            };
+            // Its server may have written another one before it ended.
+            let mut own: Vec<Entry> = self.entries()?.into_iter().filter(|e| e.runtime == runtime).collect();
+            own.sort_by_key(|entry| entry.serial);
+            let found =
+                own.into_iter().rev().find_map(|e| Some((read(&self.path.join(&e.name)).ok()?, e.name)));
+            if let Some((checkpoint, file)) = found {
+                return Ok((Some(Claim { checkpoint, file, _lock: lock }), ignored));
+            }
+            asked.push(runtime);
+        }
+        Ok((None, ignored))
+    }
+
+    /// Removes what servers of the past have left, but for the newest few. Blocks.
+    pub(super) fn tidy(&self) -> io::Result<()> {
+        let mut entries = self.entries()?;
+        entries.retain(|entry| !entry.runtime.is_empty());
+        let newest = |runtime: &str| {
+            let of = entries.iter().filter(|e| e.runtime == runtime && e.serial.is_some());
+            of.filter_map(|e| self.path.join(&e.name).metadata().and_then(|m| m.modified()).ok()).max()
+        };
+        let mut runtimes: Vec<_> = entries.iter().map(|e| e.runtime.clone()).collect();
+        runtimes.sort();
+        runtimes.dedup();
+        runtimes.retain(|runtime| *runtime != self.runtime);
+        runtimes.sort_by_cached_key(|runtime| std::cmp::Reverse(newest(runtime)));
+        for runtime in runtimes.into_iter().skip(KEEP_OTHERS) {
+            let Ok(_lock) = try_lock(&self.path, &runtime) else { continue };
+            for entry in entries.iter().filter(|entry| entry.runtime == runtime) {
+                std::fs::remove_file(self.path.join(&entry.name))?;
+            }
+            std::fs::remove_file(lock_path(&self.path, &runtime))?;
+        }
+        Ok(())
+    }
+
+    fn entries(&self) -> io::Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for entry in std::fs::read_dir(&self.path)? {
+            let Ok(name) = entry?.file_name().into_string() else { continue };
+            let named = name.strip_suffix(ENDING).map(|stem| parse(stem).map(|(r, s)| (r, Some(s))));
+            let half = name.strip_suffix(TEMPORARY).and_then(|n| n.strip_suffix(ENDING)).and_then(parse);
+            match (named, half) {
+                (Some(known), _) => {
+                    let (runtime, serial) = known.unwrap_or_default();
+                    entries.push(Entry { name, runtime, serial });
+                }
+                (None, Some((runtime, _))) => entries.push(Entry { name, runtime, serial: None }),
+                (None, None) => {}
+            }
+        }
+        Ok(entries)
+    }
+}
+
+/// A file in the folder.
+#[derive(Debug)]
+struct Entry {
+    name: String,
+    /// Empty if the name does not tell.
+    runtime: String,
+    /// `None` if it was not written to its end, or its name does not tell.
+    serial: Option<u64>,
+}
+
+fn file_name(runtime: &str, serial: u64) -> String {
+    format!("ooblex-{runtime}-{serial:010}{ENDING}")
+}
+
+/// The runtime and the serial number in a file's name without its ending.
+fn parse(stem: &str) -> Option<(String, u64)> {
+    let (runtime, serial) = stem.strip_prefix("ooblex-")?.split_once('-')?;
+    let good = runtime.len() == 16 && runtime.bytes().all(|b| b.is_ascii_hexdigit());
+    Some((runtime.to_owned(), serial.parse().ok()?)).filter(|_| good)
+}
+
+fn lock_path(folder: &Path, runtime: &str) -> PathBuf {
+    folder.join(format!("ooblex-{runtime}{LOCK}"))
+}
+
+/// The lock of a server that has ended, or why it cannot be had. `None` where a folder has no locks.
+fn try_lock(folder: &Path, runtime: &str) -> Result<Option<File>, String> {
+    let path = lock_path(folder, runtime);
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+    let file = file.map_err(|error| format!("its lock cannot be opened: {error}"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Err("another server uses it".into()),
+        Err(TryLockError::Error(_)) => Ok(None),
+    }
+}
+
+fn read(path: &Path) -> Result<Checkpoint, String> {
+    let read = || {
+        let mut data = Vec::new();
+        File::open(path)?.take(MAX_BYTES as u64 + 1).read_to_end(&mut data)?;
+        Ok(data)
+    };
+    let data: io::Result<Vec<u8>> = read();
+    let data = data.map_err(|error| format!("it cannot be read: {error}"))?;
+    Checkpoint::decode(&data).map_err(|error: Unreadable| error.to_string())
+}
+
+/// Has the system note the new name on the disk. File systems in user space, such as that of a mounted Drive, may not
+/// know this; their own order of writing is all there is then.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    match File::open(path)?.sync_all() {
+        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {
+            Ok(())
+        }
+        done => done,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checkpoint(saved_ms: u64) -> Checkpoint {
+        Checkpoint { saved_ms, ..Checkpoint::default() }
+    }
+
+    fn write(folder: &Folder, serial: u64, saved_ms: u64) {
+        folder.write(serial, &checkpoint(saved_ms).encode().expect("small")).expect("written");
+    }
+
+    fn names(path: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(path).expect("a folder");
+        let mut names: Vec<_> =
+            entries.map(|e| e.expect("one").file_name().into_string().expect("text")).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn the_newest_good_one_is_continued_and_the_others_are_named() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let past = Folder::open(temp.path()).expect("opened");
+        (1..=5).for_each(|n| write(&past, n, n * 10));
+        assert_eq!(names(temp.path()).len(), 3 + 1, "three and the lock: {:?}", names(temp.path()));
+        let newest = temp.path().join(file_name(past.runtime(), 5));
+        let whole = std::fs::read(&newest).expect("there");
+        std::fs::write(&newest, &whole[..whole.len() / 2]).expect("cut");
+        std::fs::write(temp.path().join("notes.checkpoint"), "mine").expect("written");
+        drop(past);
+        let now = Folder::open(temp.path()).expect("opened");
+        let (claim, mut ignored) = now.newest().expect("read");
+        assert_eq!(claim.expect("one is good").checkpoint, checkpoint(40));
+        ignored.sort();
+        assert!(ignored[0].starts_with("notes.checkpoint: it does not begin"), "{ignored:?}");
+        assert!(ignored[1].ends_with("not written to its end"), "{ignored:?}");
+        assert_eq!(ignored.len(), 2);
+    }
+
+    #[test]
+    fn what_a_running_server_writes_is_neither_continued_nor_removed() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let first = Folder::open(temp.path()).expect("opened");
+        let second = Folder::open(temp.path()).expect("opened");
+        write(&first, 1, 10);
+        write(&second, 1, 20);
+        let third = Folder::open(temp.path()).expect("opened");
+        let (claim, ignored) = third.newest().expect("read");
+        assert!(claim.is_none() && ignored.len() == 2, "{ignored:?}");
+        assert!(ignored.iter().all(|reason| reason.ends_with("another server uses it")), "{ignored:?}");
+        drop(first);
+        let (claim, _) = third.newest().expect("read");
+        let claim = claim.expect("that of the first");
+        assert_eq!(claim.checkpoint.saved_ms, 10);
+        // What one continues, nobody else does.
+        let fourth = Folder::open(temp.path()).expect("opened");
+        assert!(fourth.newest().expect("read").0.is_none());
+    }
+
+    #[test]
+    fn old_files_are_bounded() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let running = Folder::open(temp.path()).expect("opened");
+        write(&running, 1, 1);
+        for n in 0..20 {
+            let past = Folder::open(temp.path()).expect("opened");
+            write(&past, 1, n);
+            std::fs::write(temp.path().join(file_name(past.runtime(), 2) + TEMPORARY), "half")
+                .expect("written");
+            past.tidy().expect("tidied");
+        }
+        let now = Folder::open(temp.path()).expect("opened");
+        now.tidy().expect("tidied");
+        let names = names(temp.path());
+        let count = |ending: &str| names.iter().filter(|name| name.ends_with(ending)).count();
+        assert!(count(ENDING) <= KEEP_OTHERS + 1, "{names:?}");
+        assert!(count(TEMPORARY) <= KEEP_OTHERS, "{names:?}");
+        assert!(names.contains(&file_name(running.runtime(), 1)), "a running one's is kept");
+    }
+}
