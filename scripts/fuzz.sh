@@ -7,7 +7,7 @@
 # gives (our code has next to no `unsafe` for a sanitizer to watch), so that neither a nightly toolchain nor
 # cargo-fuzz is needed; `cargo +nightly fuzz run TARGET` in fuzz/ works, too.
 #
-# What is built and what was found interesting stays in OOBLEX_CACHE (default: $XDG_CACHE_HOME/ooblex or
+# What is built and what was found interesting stays in BUILD_CACHE (default: $XDG_CACHE_HOME/ooblex or
 # ~/.cache/ooblex), so that the next run begins there; the seeds in fuzz/corpus are only read. An input that made a
 # target fail is left in target/fuzz-artifacts. The last line counts targets: passed, failed, skipped.
 set -euo pipefail
@@ -22,7 +22,7 @@ shift || true
 targets=("$@")
 [ ${#targets[@]} -gt 0 ] || mapfile -t targets < <(sed -n '/^\[\[bin\]\]/,/^$/s/^name = "\(.*\)"/\1/p' fuzz/Cargo.toml)
 
-cache=${OOBLEX_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/ooblex}/fuzz
+cache=${BUILD_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/ooblex}/fuzz
 artifacts=$PWD/target/fuzz-artifacts
 logs=$PWD/target/fuzz-logs
 mkdir -p "$cache/corpus" "$artifacts" "$logs"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Puts libtorch into $OOBLEX_CACHE/libtorch and prints what to export for building and running with the feature `torch`:
+# Puts libtorch into $BUILD_CACHE/libtorch and prints what to export for building and running with the feature `torch`:
 #
 #     eval "$(scripts/libtorch.sh)" && cargo test --release -p ooblex-models --features torch --test engines_torch
 #
@@ -8,11 +8,11 @@
 # CUDA libraries, which their own packages bring, and to a collecting library, for which an empty one stands in. Costs
 # nothing when it is all there; the first time it downloads 580 MB. With --no-fetch it fails instead.
 #
-#   OOBLEX_CACHE   where it lies (default: $XDG_CACHE_HOME/ooblex or ~/.cache/ooblex)
+#   BUILD_CACHE   where it lies (default: $XDG_CACHE_HOME/ooblex or ~/.cache/ooblex)
 set -euo pipefail
 
 version=2.13.0
-cache=${OOBLEX_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/ooblex}
+cache=${BUILD_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/ooblex}
 root=$cache/libtorch
 say() { echo "libtorch: $*" >&2; }
 

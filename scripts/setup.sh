@@ -5,7 +5,7 @@
 # and for the tests a Python virtual environment and libtorch outside the checkout. With everything in place it is silent and
 # takes a fraction of a second. Where it may not install anything it prints the line to run and exits with 1.
 #
-#   OOBLEX_CACHE   where these two lie (default: $XDG_CACHE_HOME/ooblex or ~/.cache/ooblex)
+#   BUILD_CACHE   where these two lie (default: $XDG_CACHE_HOME/ooblex or ~/.cache/ooblex)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,7 +17,7 @@ case "$tier" in
         exit 2
         ;;
 esac
-cache=${OOBLEX_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/ooblex}
+cache=${BUILD_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/ooblex}
 
 say() { echo "setup: $*" >&2; }
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -69,6 +69,9 @@ if [ "$tier" = test ]; then
     need gstreamer1.0-plugins-bad gstreamer libgstwebrtc.so
     need gstreamer1.0-nice gstreamer libgstnice.so
     need gir1.2-gst-plugins-bad-1.0 typelib GstWebRTC-1.0.typelib
+    # Peers of the tests of tunnels.
+    need openssh-client have ssh
+    need openssh-server test -x /usr/sbin/sshd
     need python3-gi compgen -G "/usr/lib/python3/dist-packages/gi/__init__.py"
     need python3 have python3
     venv=$cache/venv
@@ -98,17 +101,22 @@ if [ ${#missing[@]} -gt 0 ]; then
     fi
     say "installing them with apt-get"
     apt() { "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o Acquire::Retries=3 "$@" </dev/null >&2; }
-    # Debian starts a TURN server as soon as it is installed, open to the network. The tests start their own.
-    service() { "${root[@]}" systemctl -q "$@" coturn.service >/dev/null 2>&1; }
-    masked=
-    if [[ " ${missing[*]} " = *" coturn "* ]] && [ -d /run/systemd/system ] && service --runtime mask; then
-        masked=1
+    # Debian starts a TURN server and an SSH server as soon as they are installed, open to the network. The tests start
+    # their own.
+    service() { "${root[@]}" systemctl -q "$@" >/dev/null 2>&1; }
+    masked=()
+    if [ -d /run/systemd/system ]; then
+        for pair in coturn:coturn.service openssh-server:ssh.service; do
+            [[ " ${missing[*]} " = *" ${pair%%:*} "* ]] && service --runtime mask "${pair#*:}" && masked+=("${pair#*:}")
+        done
     fi
     unmask() {
-        [ -n "$masked" ] || return 0
-        service disable || say "could not disable coturn.service"
-        service --runtime unmask || say "could not unmask coturn.service"
-        masked=
+        local unit
+        for unit in "${masked[@]}"; do
+            service disable "$unit" || say "could not disable $unit"
+            service --runtime unmask "$unit" || say "could not unmask $unit"
+        done
+        masked=()
     }
     trap unmask EXIT
     if ! { apt update && apt install -y --no-install-recommends "${missing[@]}"; }; then

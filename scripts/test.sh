@@ -112,6 +112,23 @@ torch_or_skip() {
     fi
 }
 
+# The wheel, made of what the tests ran with, and in a clean environment.
+wheel() {
+    "$python" -m doctest scripts/wheel_check.py || return 1
+    PYTHON=$python scripts/wheel.sh test || return 1
+    local made
+    made=$(echo target/wheel/ooblex-*.whl)
+    echo "$(($(stat -c %s "$made") / 1000000)) MB" >"$logs/wheel.note"
+}
+
+# The notebooks, which install that wheel.
+notebooks() {
+    PYTHON=$python scripts/notebooks.sh | tee "$logs/notebooks.txt"
+    local status=${PIPESTATUS[0]}
+    tail -n 1 "$logs/notebooks.txt" >"$logs/notebooks.note"
+    return "$status"
+}
+
 docs() { RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --workspace; }
 
 core_crates() {
@@ -153,9 +170,12 @@ if step build build; then
     step candle candle
     add_report candle
     torch_or_skip
+    step wheel wheel
+    [ -e target/wheel/tests.xml ] && reports+=(target/wheel/tests.xml)
+    step notebooks notebooks
     step results results
 else
-    for name in tests doctests candle torch results; do not_run "$name" "the build failed"; done
+    for name in tests doctests candle torch wheel notebooks results; do not_run "$name" "the build failed"; done
 fi
 step fuzz fuzz
 step docs docs

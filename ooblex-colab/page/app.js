@@ -1,16 +1,19 @@
 // @ts-check
 // The page: polls the server's state once a second and puts picture, effects, camera and statistics together.
 
+import { access, learn, shown } from "./access.js";
 import { EffectPanel, element, readable } from "./effects.js";
 import { RungError } from "./ladder.js";
 import { Ledger, parts } from "./ledger.js";
 import { ModelPanel } from "./models.js";
 import { Publisher, WAYS } from "./publish.js";
-import { Refusal, absent, end, isGuarded, isStill, know, pageWithoutToken, request, url, wishes } from "./server.js";
+import { Refusal, absent, detour, end, isStill, know, pageWithoutToken, request, url, wishes } from "./server.js";
+import { renderSession } from "./session.js";
 import { Share } from "./share.js";
 import { SourcePanel } from "./source_panel.js";
 import { Stage } from "./stage.js";
 import { Traffic } from "./traffic.js";
+import { movedTo, pollAfter, renderTunnel, sharedPage } from "./tunnel.js";
 import { NAMES, Watcher } from "./watch.js";
 import { describe, renderReasons } from "./ways.js";
 
@@ -21,7 +24,7 @@ import { describe, renderReasons } from "./ways.js";
  *   params: import("./effects.js").Params, effect_state: string, failure: string | null, stages: ({ stage: string } & Quantiles)[] }} Stream
  * @typedef {import("./server.js").Transport} Transport
  * @typedef {{ effect: string, params: import("./effects.js").Params, newest: string | null, streams: Stream[],
- *   transports: Transport[] }} Status
+ *   transports: Transport[], tunnel?: import("./tunnel.js").Tunnel | null, session?: import("./session.js").Session }} Status
  */
 
 const POLL = 1000;
@@ -100,7 +103,7 @@ class App {
     this.stage = new Stage(byId("figure"));
     // What the way up has found out need not be found out again on the way down.
     const noWebRtc = () => (this.publisher.running && this.ways.up?.reasons.find(([rung]) => rung === "webrtc")?.[1]) || "";
-    const server = { url, request, absent, isStill, noWebRtc };
+    const server = { url, shown, request, absent, isStill, noWebRtc };
     this.watcher = new Watcher(server, this.stage, wish.transport, wish.codec, (state) => this.onWay("down", state));
     this.publisher = new Publisher(server, end, wish.transport, wish.codec, {
       onChange: (state) => this.onWay("up", state),
@@ -159,7 +162,7 @@ class App {
     await this.loadEffects();
     for (;;) {
       await this.poll();
-      await new Promise((done) => setTimeout(done, POLL));
+      await new Promise((done) => setTimeout(done, pollAfter(POLL)));
     }
   }
 
@@ -176,6 +179,7 @@ class App {
   async poll() {
     if (document.hidden && this.status) return;
     try {
+      await learn();
       /** @type {Status} */
       const status = await request("status");
       this.status = status;
@@ -263,7 +267,7 @@ class App {
     renderReasons(byId("reasons"), [
       { title: "Up", state: running ? up : null, names: WAYS },
       { title: "Down", state: session || this.watcher.stream === null ? null : down, names: NAMES },
-    ], wishes().transport);
+    ], wishes().transport, detour());
     byId("sending").hidden = !running;
     const trouble = up && running && up.phase !== "running";
     byId("sending").textContent = trouble ? `Connecting: ${describe(up, WAYS)}` : this.traffic.sending(sender);
@@ -285,8 +289,13 @@ class App {
     this.renderPublish(status);
     this.renderStatistics(stream);
     const path = stream ? `${streamPath(stream.id)}/stream.mjpg` : "stream.mjpg";
-    /** @type {HTMLAnchorElement} */ (byId("direct")).href = url(path).href;
-    this.share.render(pageWithoutToken(), stream?.id ?? "", isGuarded());
+    /** @type {HTMLAnchorElement} */ (byId("direct")).href = shown(path).href;
+    this.share.render(sharedPage(pageWithoutToken(), status.tunnel), stream?.id ?? "", access());
+    renderTunnel(byId("tunnel"), status.tunnel);
+    renderSession(byId("session"), status.session);
+    const moved = movedTo();
+    byId("moved").hidden = moved === null;
+    if (moved) Object.assign(byId("moved-to"), { href: moved, textContent: moved });
     const view = this.publisher.session ?? this.watcher.view;
     if (stream && view && "watch" in view) view.watch(stream.processed);
     this.watcher.onStatus();
@@ -307,7 +316,7 @@ class App {
     const place = /** @type {HTMLInputElement} */ (byId("whip"));
     if (place.value === address) return;
     place.value = address;
-    const guarded = isGuarded();
+    const { guarded } = access();
     byId("whip-token").hidden = !guarded;
     const token = guarded ? " -authorization TOKEN" : "";
     byId("whip-ffmpeg").textContent = `ffmpeg -re -i clip.mp4 -an -c:v libx264 -profile:v baseline -bf 0 -g 30 -pix_fmt yuv420p${token} -f whip ${address}`;

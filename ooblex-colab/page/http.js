@@ -4,6 +4,7 @@
 import { eachFrame, now, release } from "./frames.js";
 import { RungError } from "./ladder.js";
 import { Pace, Quantiles, pauseBefore, sizeWithin } from "./pace.js";
+import { picturesASecond } from "./tunnel.js";
 import { JpegMaker } from "./up.js";
 
 /** Some tunnels put a page of their own before what browsers ask for, unless asked not to. */
@@ -24,7 +25,8 @@ const BEGIN = 3000;
  * @param {RequestInit} [init]
  */
 export async function fetchPlain(url, init = {}) {
-  const response = await fetch(url, { ...init, headers: { ...PLAIN, ...init.headers } });
+  // Without encryption it is by the referrer that the server knows its own page.
+  const response = await fetch(url, { referrerPolicy: "same-origin", ...init, headers: { ...PLAIN, ...init.headers } });
   if (/^text\/html/i.test(response.headers.get("Content-Type") ?? "")) {
     throw new RungError(`the tunnel or proxy answered with a page of its own (${response.status}) where the server's answer was expected; open this address in a new tab and follow that page once`);
   }
@@ -34,15 +36,24 @@ export async function fetchPlain(url, init = {}) {
 /** @param {Response} response */
 async function refusal(response) {
   const answer = await response.json().catch(() => null);
-  return new RungError(answer?.detail ?? `the server answered ${response.status}`, { stop: response.status === 401 || response.status === 403 });
+  return new RungError(answer?.detail ?? `the tunnel or proxy answered ${response.status} in place of the server`, { stop: response.status === 401 || response.status === 403 });
 }
+
+/** @typedef {{ ask?: typeof fetchPlain, most?: number }} Way who carries the requests, and the most of them in a second */
 
 /** Publishes a track as pictures by POST. */
 export class HttpUp {
-  /** @param {MediaStreamTrack} track stays the caller's @param {string | URL} url */
-  constructor(track, url) {
+  /**
+   * @param {MediaStreamTrack} track stays the caller's
+   * @param {string | URL} url
+   * @param {Way & { height?: number, silent?: string }} [way] `silent`: what may be wrong where nothing is answered
+   */
+  constructor(track, url, { ask = fetchPlain, most = UPLOADS, height = 720, silent = "" } = {}) {
+    this.silent = silent;
     this.track = track;
     this.url = url;
+    this.ask = ask;
+    this.height = height;
     this.jpeg = new JpegMaker();
     this.sent = 0;
     this.acknowledged = 0;
@@ -52,7 +63,8 @@ export class HttpUp {
     this.encodeTimes = new Quantiles();
     this.flying = false;
     this.failures = 0;
-    this.pace = new Pace(UPLOADS);
+    this.most = most;
+    this.pace = new Pace(most);
     this.codec = "jpeg";
     this.size = { width: 0, height: 0 };
     this.control = new AbortController();
@@ -63,7 +75,7 @@ export class HttpUp {
   /** Resolves with the first picture that the server has taken. @param {AbortSignal} signal */
   async open(signal) {
     const first = new Promise((done) => (this.first = () => done(null)));
-    const late = new Promise((done) => setTimeout(() => done(new RungError(`the server took no picture within ${BEGIN / 1000} s`)), BEGIN));
+    const late = new Promise((done) => setTimeout(() => done(new RungError(`the server took no picture within ${BEGIN / 1000} s${this.silent}`)), BEGIN));
     const aborted = new Promise((done) => signal.addEventListener("abort", () => done(new RungError("stopped")), { once: true }));
     this.stopFrames = eachFrame(this.track, (taken) => void this.onFrame(taken));
     const why = await Promise.race([first, late, aborted, this.ended]);
@@ -74,6 +86,7 @@ export class HttpUp {
 
   /** @param {import("./frames.js").Taken} taken */
   async onFrame(taken) {
+    this.pace.setMost(picturesASecond(this.most));
     if (this.control.signal.aborted || taken.width === 0 || !this.pace.isDue(taken.captured)) return release(taken);
     if (this.flying) {
       this.dropped.window += 1;
@@ -83,7 +96,7 @@ export class HttpUp {
     this.flying = true;
     try {
       const began = now();
-      this.size = sizeWithin(taken.width, taken.height, 720);
+      this.size = sizeWithin(taken.width, taken.height, this.height);
       const body = await this.jpeg.make(taken, this.size);
       this.encodeTimes.add(now() - began);
       this.sent += 1;
@@ -91,7 +104,7 @@ export class HttpUp {
       const sentAt = now();
       const headers = { "Content-Type": "image/jpeg" };
       const signal = AbortSignal.any([this.control.signal, AbortSignal.timeout(DEADLINE)]);
-      const response = await fetchPlain(this.url, { method: "POST", body: /** @type {BodyInit} */ (body), headers, signal });
+      const response = await this.ask(this.url, { method: "POST", body: /** @type {BodyInit} */ (body), headers, signal });
       if (!response.ok) throw await refusal(response);
       this.tripTimes.add(now() - sentAt);
       this.failures = 0;
@@ -115,10 +128,12 @@ export class HttpUp {
 
 /** Shows snapshots, one after the other, on a canvas. */
 export class SnapshotDown {
-  /** @param {HTMLCanvasElement} canvas @param {string | URL} url */
-  constructor(canvas, url) {
+  /** @param {HTMLCanvasElement} canvas @param {string | URL} url @param {Way} [way] */
+  constructor(canvas, url, { ask = fetchPlain, most = SNAPSHOTS } = {}) {
     this.canvas = canvas;
     this.url = url;
+    this.ask = ask;
+    this.most = most;
     this.shown = 0;
     this.received = 0;
     this.bytes = 0;
@@ -148,7 +163,7 @@ export class SnapshotDown {
         if (known.stop || failures >= MOST_FAILURES) return this.fail?.(known);
         await new Promise((done) => setTimeout(done, pauseBefore(failures, Math.random(), 200)));
       }
-      const rest = 1000 / SNAPSHOTS - (now() - began);
+      const rest = 1000 / picturesASecond(this.most) - (now() - began);
       if (rest > 0) await new Promise((done) => setTimeout(done, rest));
       if (this.control.signal.aborted) return;
     }
@@ -156,7 +171,7 @@ export class SnapshotDown {
 
   /** @param {AbortSignal} signal */
   async step(signal) {
-    const response = await fetchPlain(this.url, { cache: "no-store", signal });
+    const response = await this.ask(this.url, { cache: "no-store", signal });
     if (!response.ok) throw await refusal(response);
     const blob = await response.blob();
     this.received += 1;

@@ -139,6 +139,11 @@ export class Pace {
     this.due = -Infinity;
   }
 
+  /** From now on. @param {number} perSecond */
+  setMost(perSecond) {
+    this.distance = 1000 / perSecond;
+  }
+
   /** @param {number} at */
   isDue(at) {
     // A tenth of the distance may be missing: cameras are not punctual.

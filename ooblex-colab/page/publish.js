@@ -3,6 +3,7 @@
 
 import { decoders } from "./down.js";
 import { HttpUp } from "./http.js";
+import { BUSY, ofNotebook } from "./kernel.js";
 import { Ladder, RungError } from "./ladder.js";
 import { LiveSession, passes } from "./live.js";
 import { encoders } from "./up.js";
@@ -15,12 +16,16 @@ import { WebRtcSender } from "./webrtc.js";
 /** Where the tokens are kept by which a stream keeps its name. */
 const RESUME = "ooblex-resume";
 
+/** Pictures travel as text through the notebook, so they are fewer and smaller. */
+const KERNEL = { most: 10, height: 480, silent: BUSY };
+
 /** What the rungs are called. */
 export const WAYS = /** @type {Record<string, string>} */ ({
   webrtc: "WebRTC",
   ws: "WebSocket video",
   "ws-jpeg": "WebSocket pictures",
   http: "Upload by HTTP",
+  kernel: "Upload through the notebook",
 });
 
 /** Publishes one source as one stream. */
@@ -121,20 +126,22 @@ export class Publisher {
       if (wanted.length === 0) throw new RungError(up.absent || `this browser does not encode ${this.codec}`, { final: true });
       return live(wanted, [...down.codecs.filter(fits), "jpeg"], signal);
     };
-    const upload = async (/** @type {AbortSignal} */ signal) => {
+    const upload = async (/** @type {AbortSignal} */ signal, /** @type {ConstructorParameters<typeof HttpUp>[2]} */ way) => {
       const url = server.url("upload");
       url.searchParams.set("stream", stream);
-      const sender = new HttpUp(track, url);
+      const sender = new HttpUp(track, url, way);
       await sender.open(signal);
       this.way = sender;
       return { ended: sender.ended, stop: () => sender.stop() };
     };
     const probe = (/** @type {AbortSignal} */ signal) => passes(toSocket(server.url("ws/live")), signal);
+    const kernel = ofNotebook();
     return [
       { name: "webrtc", open: webrtc },
       { name: "ws", open: video, probe },
       { name: "ws-jpeg", open: (signal) => live(["jpeg"], ["jpeg"], signal), probe },
-      { name: "http", open: upload },
+      { name: "http", open: (signal) => upload(signal, {}) },
+      ...(kernel ? [{ name: "kernel", open: (/** @type {AbortSignal} */ signal) => upload(signal, { ask: kernel.fetch.bind(kernel), ...KERNEL }) }] : []),
     ];
   }
 

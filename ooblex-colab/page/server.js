@@ -2,6 +2,8 @@
 // What the page asks the server.
 
 import { fetchPlain } from "./http.js";
+import { ofNotebook } from "./kernel.js";
+import { knowTunnel } from "./tunnel.js";
 
 const DEADLINE = 5000;
 
@@ -14,9 +16,6 @@ export function pageWithoutToken() {
   page.pathname = page.pathname.replace(/\/t\/[^/]+\/$/, "/");
   return page;
 }
-
-/** Whether this page was opened with a token. */
-export const isGuarded = () => pageWithoutToken().pathname !== new URL(".", document.baseURI).pathname;
 
 /** The server refused. */
 export class Refusal extends Error {
@@ -34,11 +33,31 @@ export class Refusal extends Error {
  */
 export async function request(path, body) {
   const init = body === undefined ? {} : { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
-  const response = await fetchPlain(url(path), { ...init, signal: AbortSignal.timeout(DEADLINE) });
+  const response = await ask(path, init);
   const answer = await response.json().catch(() => null);
   if (!response.ok) throw new Refusal(response.status, answer?.detail ?? `the server answered ${response.status}`);
   return answer;
 }
+
+/** Why requests that change something go through the notebook; empty if they do not. */
+let refusedByProxy = "";
+
+/** @param {string} path @param {RequestInit} init */
+async function ask(path, init) {
+  const within = () => AbortSignal.timeout(DEADLINE);
+  const kernel = init.method ? ofNotebook() : null;
+  if (!kernel) return fetchPlain(url(path), { ...init, signal: within() });
+  if (!refusedByProxy) {
+    const response = await fetchPlain(url(path), { ...init, signal: within() }).catch(() => null);
+    // Whatever the server answers is JSON, its refusals, too.
+    if (response && /json|sdp/.test(response.headers.get("Content-Type") ?? "")) return response;
+    refusedByProxy = response ? `the notebook's proxy answered ${response.status} to a POST` : "the notebook's proxy passes no POST";
+  }
+  return kernel.fetch(url(path), { ...init, signal: within() });
+}
+
+/** How commands travel, where not by plain requests. */
+export const detour = () => (refusedByProxy ? `Commands go through the notebook: ${refusedByProxy}.` : "");
 
 /** Ends something; also works while the page is being left. @param {string} path */
 export const end = (path) => void fetch(url(path), { method: "DELETE", keepalive: true }).catch(() => {});
@@ -51,8 +70,9 @@ let transports = null;
 /** @type {{ id: string, fps_out: number, processed: number }[]} */
 let streams = [];
 
-/** What the server said last. @param {{ transports: Transport[], streams: typeof streams }} status */
+/** What the server said last. @param {{ transports: Transport[], streams: typeof streams, tunnel?: import("./tunnel.js").Tunnel | null }} status */
 export function know(status) {
+  knowTunnel(status.tunnel);
   transports = Promise.resolve(status.transports);
   streams = status.streams;
 }
@@ -77,7 +97,7 @@ export function wishes() {
   const query = new URLSearchParams(location.search);
   const known = (/** @type {string} */ name, /** @type {string[]} */ values) => values.find((value) => value === query.get(name)) ?? "";
   return {
-    transport: known("transport", ["webrtc", "ws", "ws-jpeg", "http", "snapshot"]),
+    transport: known("transport", ["webrtc", "ws", "ws-jpeg", "http", "snapshot", "kernel"]),
     codec: /** @type {import("./wire.js").Codec | ""} */ (known("codec", ["h264", "vp8"])),
     stream: query.get("stream") ?? "",
   };

@@ -12,15 +12,19 @@ export class Share {
     this.places = places;
   }
 
-  /** @param {URL} page without a token @param {string} stream empty for the newest @param {boolean} guarded by tokens */
-  render(page, stream, guarded) {
-    const link = new URL("view", page);
+  /**
+   * @param {URL} page without a token
+   * @param {string} stream empty for the newest
+   * @param {import("./access.js").Access} access
+   */
+  render(page, stream, access) {
+    const link = new URL(access.link ? `t/${access.link}/view` : "view", page);
     if (stream) link.searchParams.set("stream", stream);
     if (this.places.link.value === link.href) return;
     this.places.link.value = link.href;
     this.places.code.replaceChildren(picture(link.href));
     const here = ["localhost", "127.0.0.1", "[::1]"].includes(link.hostname);
-    const notes = [here ? "This address works on this machine only." : "", guarded ? "Who opens it needs a token with the right to view." : ""];
+    const notes = [here ? "This address works on this machine only." : "", access.link ? "Whoever has it can watch, and nothing else." : access.guarded ? "Who opens it may need a token with the right to view." : ""];
     this.places.note.textContent = notes.filter(Boolean).join(" ");
   }
 }

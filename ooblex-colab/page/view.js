@@ -1,9 +1,11 @@
 // @ts-check
 // The viewers' page: the picture, and nothing else.
 
-import { Refusal, absent, isGuarded, isStill, know, pageWithoutToken, request, url, wishes } from "./server.js";
+import { access, learn, shown as shownAt } from "./access.js";
+import { Refusal, absent, isStill, know, pageWithoutToken, request, url, wishes } from "./server.js";
 import { Stage } from "./stage.js";
 import { NAMES, Watcher } from "./watch.js";
+import { pollAfter } from "./tunnel.js";
 import { describe } from "./ways.js";
 
 const POLL = 2000;
@@ -24,7 +26,7 @@ const stage = new Stage(byId("figure"));
 let news = ["connecting", "Connecting"];
 let shown = "";
 const sayAll = () => say(news[0], news[0] === "live" ? `${news[1]}, ${shown}` : news[1]);
-const watcher = new Watcher({ url, request, absent, isStill }, stage, wish.transport, wish.codec, (state) => {
+const watcher = new Watcher({ url, shown: shownAt, request, absent, isStill }, stage, wish.transport, wish.codec, (state) => {
   shown = describe(state, NAMES);
   sayAll();
   document.body.dataset.down = state.phase === "running" ? state.rung : "";
@@ -35,6 +37,7 @@ const watcher = new Watcher({ url, request, absent, isStill }, stage, wish.trans
 async function poll() {
   if (document.hidden) return;
   try {
+    await learn();
     const status = await request("status");
     know(status);
     byId("token-form").hidden = true;
@@ -51,7 +54,7 @@ async function poll() {
   } catch (error) {
     const refused = error instanceof Refusal && [401, 403, 429].includes(error.status);
     byId("token-form").hidden = !refused;
-    news = ["lost", refused ? (isGuarded() ? error.message : "A token is needed") : "No connection to the server"];
+    news = ["lost", refused ? (access().guarded ? error.message : "A token is needed") : "No connection to the server"];
     sayAll();
   }
 }
@@ -67,5 +70,5 @@ window.addEventListener("online", () => watcher.hurry());
 
 for (;;) {
   await poll();
-  await new Promise((done) => setTimeout(done, POLL));
+  await new Promise((done) => setTimeout(done, pollAfter(POLL)));
 }

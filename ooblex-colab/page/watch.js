@@ -3,6 +3,7 @@
 
 import { decoders } from "./down.js";
 import { SnapshotDown } from "./http.js";
+import { ofNotebook } from "./kernel.js";
 import { Ladder, RungError } from "./ladder.js";
 import { LiveSession } from "./live.js";
 import { MjpegDown } from "./mjpeg.js";
@@ -14,6 +15,7 @@ import { WhepDown } from "./whep.js";
 /**
  * @typedef {object} Server
  * @property {(path: string) => URL} url
+ * @property {(path: string) => URL} shown the same for elements that show pictures
  * @property {(path: string, body?: unknown) => Promise<any>} request
  * @property {() => string} [noWebRtc] why WebRTC was just found not to work from here; empty if it was not
  * @property {(id: string) => boolean} isStill whether a stream has pictures, but no new ones
@@ -23,6 +25,9 @@ import { WhepDown } from "./whep.js";
 /** A page that is hidden for this long stops watching. */
 const HIDDEN = 20_000;
 
+/** Most snapshots a second through a notebook's kernel. */
+const THROUGH_KERNEL = 5;
+
 /** What the rungs are called. */
 export const NAMES = /** @type {Record<string, string>} */ ({
   webrtc: "WebRTC",
@@ -30,6 +35,7 @@ export const NAMES = /** @type {Record<string, string>} */ ({
   "ws-jpeg": "WebSocket pictures",
   http: "MJPEG",
   snapshot: "Snapshots",
+  kernel: "Snapshots through the notebook",
 });
 
 /** @param {URL} url */
@@ -144,20 +150,23 @@ export class Watcher {
       if (wanted.length === 0) throw new RungError(absent || `this browser does not decode ${this.codec}`, { final: true });
       return live(wanted, signal);
     };
-    const mjpeg = (/** @type {AbortSignal} */ signal) => {
-      const view = new MjpegDown(file("stream.mjpg"), file("snapshot.jpg"));
+    const mjpeg = async (/** @type {AbortSignal} */ signal) => {
+      await has("/stream.mjpg");
+      const view = new MjpegDown(server.shown(`${path}stream.mjpg`).href, file("snapshot.jpg"));
       return this.begin(view, view.image, signal);
     };
-    const snapshots = (/** @type {AbortSignal} */ signal) => {
+    const snapshots = (/** @type {AbortSignal} */ signal, /** @type {import("./http.js").Way} */ way) => {
       const place = canvas();
-      return this.begin(new SnapshotDown(place, file("snapshot.jpg")), place, signal);
+      return this.begin(new SnapshotDown(place, file("snapshot.jpg"), way), place, signal);
     };
+    const kernel = ofNotebook();
     return [
       { name: "webrtc", open: whep },
       { name: "ws", open: video },
       { name: "ws-jpeg", open: (signal) => live(["jpeg"], signal) },
       { name: "http", open: mjpeg },
-      { name: "snapshot", open: snapshots },
+      { name: "snapshot", open: (signal) => snapshots(signal, {}) },
+      ...(kernel ? [{ name: "kernel", open: (/** @type {AbortSignal} */ signal) => snapshots(signal, { ask: kernel.fetch.bind(kernel), most: THROUGH_KERNEL }) }] : []),
     ];
   }
 

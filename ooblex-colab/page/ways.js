@@ -27,12 +27,14 @@ export function describe(state, names) {
  * @param {HTMLElement} list
  * @param {{ title: string, state: State | null, names: Record<string, string> }[]} ladders
  * @param {string} forced the one rung that the page's address asks for
+ * @param {string} detour how commands travel, where not by plain requests
  */
-export function renderReasons(list, ladders, forced) {
+export function renderReasons(list, ladders, forced, detour) {
   const items = ladders.flatMap(({ title, state, names }) =>
     (state?.reasons ?? []).map(([rung, why]) => element("li", {}, element("b", {}, `${title}, ${names[rung] ?? rung}: `), why)),
   );
   if (items.length === 0) items.push(element("li", { className: "muted" }, forced ? `The page's address asks for this one (transport=${forced}).` : "The best way runs."));
+  if (detour) items.push(element("li", {}, detour));
   const text = items.map((item) => item.textContent).join("\n");
   if (list.dataset.text === text) return;
   list.dataset.text = text;

@@ -185,8 +185,10 @@ export class WebRtcSender {
     const of = (/** @type {string} */ id) => all.find((s) => s.id === id);
     const video = all.find((s) => s.type === "outbound-rtp" && s.kind === "video");
     const transport = all.find((s) => s.type === "transport" && s.selectedCandidatePairId);
-    const pair = of(transport?.selectedCandidatePairId) ?? all.find((s) => s.type === "candidate-pair" && s.nominated && s.state === "succeeded");
-    const packets = pair?.packetsReceived ?? 0;
+    const pairs = all.filter((s) => s.type === "candidate-pair");
+    const pair = of(transport?.selectedCandidatePairId) ?? pairs.find((s) => s.nominated && s.state === "succeeded");
+    // The server may answer by another pair than the one that is sent by.
+    const packets = pairs.reduce((sum, s) => sum + (s.packetsReceived ?? 0), 0);
     // A page that was itself held up does not know what came meanwhile.
     const late = now() - this.at > 3 * REPORT;
     if (packets !== this.heard.packets || late) this.heard = { packets, at: now() };

@@ -2,6 +2,7 @@
 // The processed picture by WebRTC (WHEP).
 
 import { now } from "./frames.js";
+import { fetchPlain } from "./http.js";
 import { gathered } from "./ice.js";
 import { RungError } from "./ladder.js";
 import { Silence } from "./pace.js";
@@ -60,7 +61,7 @@ export class WhepDown {
     peer.addTransceiver("video", { direction: "recvonly" });
     await peer.setLocalDescription();
     await gathered(peer);
-    const response = await fetch(this.url, { method: "POST", headers: { "Content-Type": "application/sdp" }, body: peer.localDescription?.sdp ?? "", signal });
+    const response = await fetchPlain(this.url, { method: "POST", headers: { "Content-Type": "application/sdp" }, body: peer.localDescription?.sdp ?? "", signal });
     if (!response.ok) {
       const answer = await response.json().catch(() => null);
       throw new RungError(answer?.detail ?? `the server answered ${response.status}`);

@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use futures::future::OptionFuture;
 use ooblex_core::{ParamType, Registry};
 use ooblex_models::Chain;
 use ooblex_models::engine;
@@ -20,7 +21,9 @@ use crate::doctor;
 use crate::models::models_config;
 use crate::models_cli;
 use crate::own;
+use crate::parent::watch_stdin;
 use crate::server::{Server, StartError, open_session};
+use crate::tokens_cli;
 
 /// Exit status: it could not start, or failed.
 const FAILED: u8 = 1;
@@ -123,7 +126,12 @@ impl App {
             (Err(problems), _) => refuse(&problems),
             (Ok(loaded), _) if arguments.print_config => say(&print(&loaded)),
             (Ok(_), Command::Effects) => say(&list_effects(&self.registry)),
+            (Ok(_), Command::Tunnel) => fetch_cloudflared(),
             (Ok(loaded), Command::Models) => self.look_after_models(&arguments, &loaded),
+            (Ok(loaded), Command::Tokens) => match tokens_cli::run(&arguments.tokens, &loaded.config) {
+                Ok(text) => say(&text),
+                Err(error) => fail(error),
+            },
             (Ok(loaded), Command::Doctor) => {
                 if let Err(error) = self.models.configure(models_config(&loaded.config)) {
                     return fail(error);
@@ -202,21 +210,43 @@ impl App {
     }
 }
 
+/// `tunnel fetch-cloudflared`.
+#[cfg(feature = "fetch")]
+fn fetch_cloudflared() -> ExitCode {
+    match crate::tunnel::fetch::run(&mut io::stdout().lock()) {
+        Ok(true) => ExitCode::SUCCESS,
+        _ => ExitCode::from(FAILED),
+    }
+}
+
+#[cfg(not(feature = "fetch"))]
+fn fetch_cloudflared() -> ExitCode {
+    fail("this program was built without the feature `fetch`; install cloudflared yourself")
+}
+
 async fn run_server(loaded: Loaded, app: App) -> ExitCode {
     let signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => return fail(format_args!("cannot listen to signals: {error}")),
     };
     let announcer = Announcer::new(loaded.config.announce);
+    let parent = match loaded.config.stop_with_stdin.then(watch_stdin).transpose() {
+        Ok(parent) => parent,
+        Err(error) => return fail(format_args!("cannot watch standard input: {error}")),
+    };
     let server = match app.start_resumed(loaded).await {
         Ok(server) => server,
         Err(error) => return fail(error),
     };
     announcer.tell(&Announcement::ready(&server));
     tokio::spawn(server.timer().warn(announcer));
+    tokio::spawn(announcer.follow(server.tunnel().clone()));
     let mut signals = signals;
-    signals.next().await;
-    tracing::info!("stopping; once more to stop at once");
+    tokio::select! {
+        () = signals.next() => tracing::info!("stopping; once more to stop at once"),
+        // The sender is dropped at the end, so what is received does not matter.
+        Some(_) = OptionFuture::from(parent) => tracing::info!("stopping, because standard input has ended"),
+    }
     tokio::spawn(async move {
         signals.next().await;
         std::process::exit(FORCED);

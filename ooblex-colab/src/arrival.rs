@@ -10,13 +10,11 @@ pub(crate) enum Arrival {
     #[default]
     Direct,
     /// Through the tunnel.
-    #[expect(dead_code, reason = "there are no tunnels yet")]
     Tunnel,
 }
 
 impl Arrival {
     /// That of a request, by its extensions.
-    #[expect(dead_code, reason = "nothing asks yet")]
     pub(crate) fn of(extensions: &Extensions) -> Self {
         extensions.get().copied().unwrap_or_default()
     }

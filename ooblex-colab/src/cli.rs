@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use crate::access;
 use crate::config::{Invalid, Kind, Problems, SETTINGS, Setting, nearest};
 
 /// What to do.
@@ -19,6 +20,42 @@ pub enum Command {
     Doctor,
     /// List, check, fetch or find models.
     Models,
+    /// Replace or take back tokens of the running server.
+    Tokens,
+    /// Fetch the program of a tunnel.
+    Tunnel,
+}
+
+/// What to do with a token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TokensAction {
+    /// Replace it by a new one.
+    #[default]
+    Rotate,
+    /// Take it back.
+    Revoke,
+}
+
+impl TokensAction {
+    const ALL: [Self; 2] = [Self::Rotate, Self::Revoke];
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rotate => "rotate",
+            Self::Revoke => "revoke",
+        }
+    }
+}
+
+/// What follows the command `tokens`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TokensArguments {
+    /// What to do.
+    pub action: TokensAction,
+    /// With which: control, publish, view or link.
+    pub kind: String,
 }
 
 /// What to do with models.
@@ -54,7 +91,7 @@ pub struct ModelsArguments {
 }
 
 impl Command {
-    const ALL: [(&'static str, Self, &'static str); 4] = [
+    const ALL: [(&'static str, Self, &'static str); 6] = [
         ("serve", Self::Serve, "run the server (what happens without a command, too)"),
         ("effects", Self::Effects, "list the effects with their parameters, ranges and defaults"),
         ("doctor", Self::Doctor, "say what was found, what is missing and how to fix it"),
@@ -63,6 +100,12 @@ impl Command {
             Self::Models,
             "models list|verify|pull|path [MODEL...]: list, check, fetch or find models",
         ),
+        (
+            "tokens",
+            Self::Tokens,
+            "tokens rotate|revoke control|publish|view|link: replace or take back a token of the running server",
+        ),
+        ("tunnel", Self::Tunnel, "tunnel fetch-cloudflared: fetch the program cloudflared, and check it"),
     ];
 }
 
@@ -82,6 +125,8 @@ pub struct Arguments {
     pub ask_stun: bool,
     /// What to do with models, and with which.
     pub models: ModelsArguments,
+    /// What to do with which token.
+    pub tokens: TokensArguments,
     /// `--help`.
     pub help: bool,
     /// `--version`.
@@ -112,6 +157,7 @@ impl Arguments {
             done: Self::default(),
             problems: Problems::default(),
             after_unknown: false,
+            wants_fetch: false,
         };
         let mut commands = 0;
         while let Some(argument) = parser.rest.next() {
@@ -135,10 +181,18 @@ impl Arguments {
                 }
             }
         }
+        if parser.done.command == Command::Tokens && commands < 3 && !parser.done.help {
+            parser.problem(TOKENS_USAGE.into());
+        }
+        if parser.done.command == Command::Tunnel && !parser.wants_fetch {
+            parser.problem(format!("`tunnel` is followed by what to do: tunnel {FETCH}"));
+        }
         let done = parser.done;
         parser.problems.into_result(Some(done))
     }
 }
+
+const TOKENS_USAGE: &str = "say what to do with which token: tokens rotate|revoke control|publish|view|link";
 
 struct Parser<I> {
     rest: I,
@@ -146,7 +200,12 @@ struct Parser<I> {
     problems: Problems,
     /// Whether the flag before is unknown and came without a value.
     after_unknown: bool,
+    /// Whether `tunnel` is followed by what it does.
+    wants_fetch: bool,
 }
+
+/// What follows the command `tunnel`.
+const FETCH: &str = "fetch-cloudflared";
 
 impl<I: Iterator<Item = OsString>> Parser<I> {
     fn problem(&mut self, text: String) {
@@ -156,6 +215,10 @@ impl<I: Iterator<Item = OsString>> Parser<I> {
     fn command(&mut self, text: &str, count: usize) {
         match Command::ALL.iter().find(|(name, ..)| *name == text) {
             _ if count > 1 && self.done.command == Command::Models => self.word_for_models(text, count),
+            _ if count > 1 && self.done.command == Command::Tokens => self.word_for_tokens(text, count),
+            _ if count == 2 && self.done.command == Command::Tunnel && text == FETCH => {
+                self.wants_fetch = true
+            }
             _ if count > 1 => self.problem(format!("unexpected argument `{text}`; give one command")),
             Some((_, command, _)) => self.done.command = *command,
             None if text == "help" => self.done.help = true,
@@ -179,6 +242,16 @@ impl<I: Iterator<Item = OsString>> Parser<I> {
                     nearest(text, names).map(str::to_owned),
                 );
             }
+        }
+    }
+
+    /// What follows `tokens`: what to do, then with which.
+    fn word_for_tokens(&mut self, text: &str, count: usize) {
+        let action = TokensAction::ALL.into_iter().find(|action| action.as_str() == text);
+        match (count, action) {
+            (2, Some(action)) => self.done.tokens.action = action,
+            (3, _) if access::Kind::of(text).is_some() => self.done.tokens.kind = text.to_owned(),
+            _ => self.problem(TOKENS_USAGE.into()),
         }
     }
 

@@ -200,11 +200,19 @@ fn ports(findings: &mut Findings, loaded: &Loaded) {
 }
 
 fn exposure(findings: &mut Findings, loaded: &Loaded) {
-    let bind = loaded.config.bind;
-    let access = Access::new(&loaded.config);
-    match access.exposure(bind) {
+    let mut config = loaded.config.clone();
+    if let Err(error) = config.make_tokens() {
+        return findings.add(
+            Verdict::Bad,
+            "tokens",
+            &error.to_string(),
+            "start where /dev/urandom can be read",
+        );
+    }
+    let access = Access::new(&config);
+    match access.exposure(&config) {
         Some(found) => findings.add(Verdict::Note, "exposure", &found, EXPOSURE_FIX),
-        None if bind.to_canonical().is_loopback() => {
+        None if !config.reachable_from_outside() => {
             findings.add(Verdict::Fine, "exposure", "this machine only", "")
         }
         None => findings.add(Verdict::Fine, "exposure", "everything needs a token", ""),

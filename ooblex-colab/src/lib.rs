@@ -29,6 +29,7 @@
 //! |---|---|
 //! | `candle`, `candle-cuda` | models by candle, also on NVIDIA GPUs |
 //! | `fetch` (default) | `models pull`: weights over HTTPS |
+//! | `ngrok` (default) | the tunnel of ngrok |
 //! | `h264` (default) | H.264: publishers that send it, MP4 clips, the demo |
 //! | `onnx` (default), `onnx-cuda`, `onnx-tensorrt` | models by ONNX Runtime, also on NVIDIA GPUs |
 //! | `torch` | models by libtorch |
@@ -50,16 +51,19 @@ mod live;
 mod models;
 mod models_cli;
 mod own;
+mod parent;
 mod process;
 mod publisher;
 mod routes;
 mod server;
 mod session;
 mod sources;
+mod tokens_cli;
+mod tunnel;
 #[cfg_attr(not(feature = "whip"), path = "no_webrtc.rs")]
 mod webrtc;
 
 pub use app::App;
-pub use cli::{Arguments, Command, ModelsAction, ModelsArguments};
+pub use cli::{Arguments, Command, ModelsAction, ModelsArguments, TokensAction, TokensArguments};
 pub use server::{Left, Server, StartError};
 pub use sources::AttachError;

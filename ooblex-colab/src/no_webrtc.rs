@@ -1,6 +1,7 @@
 //! A build without WebRTC.
 
 use axum::Router;
+use axum::response::Response;
 use ooblex_core::hub::Hub;
 use ooblex_live::LiveHub;
 use serde_json::{Value, json};
@@ -39,6 +40,18 @@ impl Publishers {
 
     pub(crate) fn ice_servers(&self) -> Value {
         json!({"iceServers": []})
+    }
+
+    pub(crate) fn begun(&self, _: &Response) -> Option<String> {
+        None
+    }
+
+    pub(crate) fn lives(&self, _: &str) -> bool {
+        false
+    }
+
+    pub(crate) async fn end(&self, _: &str) -> bool {
+        false
     }
 
     pub(crate) async fn shutdown(&self) {}

@@ -20,13 +20,14 @@ use tokio::task::JoinHandle;
 use crate::access::Access;
 use crate::annotations::AnnotationHub;
 use crate::checkpoint::{Begun, Keeper, Session, kept_settings};
-use crate::config::{Config, UseGpu};
+use crate::config::{Config, MadeTokens, PublicUrl, UseGpu};
 use crate::effect::{EffectControl, SwitchError};
 use crate::graph::Graph;
 use crate::models::models_config;
 use crate::routes::{self, AppState};
 use crate::session::SessionTimer;
 use crate::sources::{self, AttachError};
+use crate::tunnel;
 use crate::webrtc::Publishers;
 
 /// How often silent streams are looked for.
@@ -66,7 +67,7 @@ pub enum StartError {
     /// The effect to begin with is wrong.
     #[error("model_name: {0}")]
     Effect(#[from] SwitchError),
-    /// The folder of checkpoints cannot be used.
+    /// There is nothing to resume from, or it cannot be read.
     #[error("{0}")]
     Checkpoint(String),
     /// An effect that a checkpoint holds cannot be had any more. To go on without it might show what it hid.
@@ -107,10 +108,12 @@ fn listen_error(setting: &str, address: &SocketAddr, source: &io::Error) -> Stri
 pub struct Server {
     addresses: Vec<SocketAddr>,
     app: AppState,
+    made: MadeTokens,
     stop: watch::Sender<bool>,
     listeners: Vec<JoinHandle<Served>>,
     sweeper: JoinHandle<()>,
     keeping: JoinHandle<()>,
+    tunnel: Option<tunnel::Service>,
 }
 
 /// What was still busy when a stop ran out of time.
@@ -146,16 +149,23 @@ impl Server {
     /// Likewise, with a session that has been opened, and whose settings are in `config`.
     pub(crate) async fn start_in(
         session: Session,
-        config: Config,
+        mut config: Config,
         registry: Registry,
         models: Models,
     ) -> Result<Self, StartError> {
+        let made = config.make_tokens()?;
         models.configure(models_config(&config))?;
         config.pin.iter().try_for_each(|name| models.pin(name))?;
         if config.use_gpu == UseGpu::Required {
             require_accelerator(models.clone()).await?;
         }
-        let effects = EffectControl::new(registry, &config.model_name)?;
+        let effects =
+            EffectControl::new(registry, &config.model_name).map_err(|source| match session.resumed() {
+                Some(resumed) if resumed.sets_effect() => {
+                    StartError::Resume { file: resumed.file.clone(), source }
+                }
+                _ => StartError::Effect(source),
+            })?;
         restore(&session, &effects).await?;
         let keeper = Arc::new(Keeper::new(session, kept_settings(&config)));
         let sockets = listen(&config).await?;
@@ -179,7 +189,7 @@ impl Server {
         let watching = ooblex_mjpeg::router(hub.clone(), mjpeg.clone());
         let publishers = Publishers::new(&config, &hub, &effects, &graph.live);
         let app = AppState::new(
-            config,
+            config.clone(),
             hub.clone(),
             graph,
             models.clone(),
@@ -189,10 +199,12 @@ impl Server {
         );
         let router = routes::router(app.clone(), ingest, watching);
         let stop = watch::Sender::new(false);
-        let mut addresses = Vec::new();
+        let addresses = sockets.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
         let mut listeners = Vec::new();
-        for socket in sockets {
-            addresses.push(socket.local_addr()?);
+        let outside = tunnel::Service::listener(app.tunnel(), &router).await?;
+        let behind = outside.as_ref().map(|(socket, _)| socket.local_addr()).transpose()?;
+        let sockets = sockets.into_iter().map(|socket| (socket, router.clone()));
+        for (socket, router) in sockets.chain(outside) {
             let mut serving = ServeConfig::default();
             serving.limits = limits.clone();
             serving.shutdown_timeout = CONNECTIONS_STOP;
@@ -201,12 +213,22 @@ impl Server {
                 // An error means that the server was dropped: the same.
                 let _ = stopping.wait_for(|stop| *stop).await;
             };
-            listeners.push(tokio::spawn(ooblex_http::serve(socket, router.clone(), serving, shutdown)));
+            listeners.push(tokio::spawn(ooblex_http::serve(socket, router, serving, shutdown)));
         }
+        let tunnel = match behind {
+            Some(behind) => {
+                let hosts = app.hosts().clone();
+                let on_url = move |url: &PublicUrl| hosts.allow(url.authority());
+                tunnel::Service::start(&config, app.tunnel().clone(), behind, on_url).await?
+            }
+            None => None,
+        };
         load_pinned(models.clone())?;
+        let witness = keeper.clone();
+        effects.on_protection(move || witness.at_once());
         let keeping = tokio::spawn(keeper.run(effects.clone(), hub.clone()));
         let sweeper = tokio::spawn(sweep(hub, effects, models));
-        Ok(Self { addresses, app, stop, listeners, sweeper, keeping })
+        Ok(Self { addresses, app, made, stop, listeners, sweeper, keeping, tunnel })
     }
 
     /// The addresses it listens on, that of `mjpeg_port` first.
@@ -224,6 +246,16 @@ impl Server {
         self.app.publishers().absent().is_none()
     }
 
+    /// The tokens that were made at the start.
+    pub(crate) fn made_tokens(&self) -> &MadeTokens {
+        &self.made
+    }
+
+    /// What everybody may do who reaches it from outside; `None` if there is nothing.
+    pub(crate) fn exposure(&self) -> Option<String> {
+        self.app.exposure()
+    }
+
     /// Who may do what.
     pub(crate) fn access(&self) -> &Access {
         self.app.access()
@@ -237,6 +269,11 @@ impl Server {
     /// How long the session may last.
     pub(crate) fn timer(&self) -> SessionTimer {
         self.app.timer()
+    }
+
+    /// How it is reached from outside.
+    pub(crate) fn tunnel(&self) -> &tunnel::TunnelHub {
+        self.app.tunnel()
     }
 
     /// Its streams.
@@ -261,6 +298,7 @@ impl Server {
         self.sweeper.abort();
         self.keeping.abort();
         self.app.keeper().finish(self.app.effects(), self.app.hub()).await;
+        let closing = self.tunnel.take().map(|tunnel| tokio::spawn(tunnel.stop()));
         self.app.sockets().shutdown();
         self.app.publishers().shutdown().await;
         let late = self.app.hub().shutdown(STREAMS_STOP).await.err();
@@ -269,6 +307,9 @@ impl Server {
         let mut left = Left { stages: late.map(|l| l.stages).unwrap_or_default(), connections: 0 };
         for listener in self.listeners.drain(..) {
             left.connections += listener.await.map_or(0, |served| served.aborted);
+        }
+        if let Some(closing) = closing {
+            let _ = closing.await;
         }
         // Viewers are served by a thread of their own.
         let until = Instant::now() + CONNECTIONS_STOP;

@@ -39,9 +39,10 @@ impl SessionTimer {
     /// What is said when so many minutes are left.
     fn sentence(left: u64) -> String {
         match left {
-            0 => "the session has reached its limit; the machine may be taken away at any moment".into(),
+            0 => "The session has reached its limit; the machine may be taken away at any moment.".into(),
+            1 => "About one minute of the session is left; then the machine may be taken away.".into(),
             left => {
-                format!("about {left} minutes of the session are left; then the machine may be taken away")
+                format!("About {left} minutes of the session are left; then the machine may be taken away.")
             }
         }
     }
@@ -87,8 +88,10 @@ mod tests {
         assert_eq!((&at(0)["minutes_left"], &at(0)["warning"]), (&json!(90), &json!(null)));
         assert_eq!(at(59 * 60 + 59)["minutes_left"], 31);
         assert_eq!(at(60 * 60)["minutes_left"], 30);
-        assert!(at(60 * 60)["warning"].as_str().is_some_and(|w| w.starts_with("about 30 minutes")));
+        assert!(at(60 * 60)["warning"].as_str().is_some_and(|w| w.starts_with("About 30 minutes")));
         assert_eq!((&at(99_999)["minutes_left"], &at(99_999)["limit_minutes"]), (&json!(0), &json!(90)));
+        let last = at(89 * 60 + 1)["warning"].to_string();
+        assert!(last.contains("About one minute"), "{last}");
         let none = SessionTimer::new(start, None).status(start);
         assert_eq!(none, json!({"limit_minutes": null, "minutes_left": null, "warning": null}));
     }

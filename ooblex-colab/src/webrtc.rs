@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::response::Response;
 use ooblex_core::hub::Hub;
 use ooblex_ingest::ice::provider::{ProviderReport, ProviderSpec};
 use ooblex_ingest::ice::{IceServer, IceServers, ServerReport, Trust};
 use ooblex_ingest::webrtc::{
-    CandidatePath, FailedPath, NetworkConfig, PrivateAddresses, SessionInfo, SessionState, ViewerInfo,
-    WebRtc, WebRtcConfig,
+    CandidatePath, FailedPath, NetworkConfig, PrivateAddresses, SessionId, SessionInfo, SessionState,
+    ViewerInfo, WebRtc, WebRtcConfig,
 };
 use ooblex_ingest::whip::{self, WhipConfig};
 use ooblex_live::{LiveHub, Whep};
@@ -95,6 +96,23 @@ impl Publishers {
         json!({"iceServers": told.iter().map(for_browser).collect::<Vec<_>>()})
     }
 
+    /// The session that a response begins.
+    pub(crate) fn begun(&self, response: &Response) -> Option<String> {
+        response.extensions().get::<SessionId>().map(SessionId::to_string)
+    }
+
+    /// Whether a session is there.
+    pub(crate) fn lives(&self, id: &str) -> bool {
+        let (Some(endpoint), Ok(id)) = (&self.0, id.parse()) else { return false };
+        endpoint.webrtc.session(&id).is_some() || endpoint.webrtc.viewer(&id).is_some()
+    }
+
+    /// Ends a session; false if there is none.
+    pub(crate) async fn end(&self, id: &str) -> bool {
+        let (Some(endpoint), Ok(id)) = (&self.0, id.parse()) else { return false };
+        endpoint.webrtc.close(&id).await
+    }
+
     /// Ends every session.
     pub(crate) async fn shutdown(&self) {
         if let Some(endpoint) = &self.0
@@ -129,7 +147,7 @@ fn endpoint_config(config: &Config) -> WebRtcConfig {
 /// can be a publisher.
 fn providers(config: &Config) -> Vec<ProviderSpec> {
     let is_default = config.ice_server == Config::default().ice_server;
-    let left_alone = is_default && config.bind.to_canonical().is_loopback();
+    let left_alone = is_default && !config.reachable_from_outside();
     let servers = config.ice_server.iter().filter(|_| !left_alone).map(|server| server.expose());
     let all = servers.chain(config.turn.iter().map(|provider| provider.expose()));
     // Invariant: the settings were read by the same parser.

@@ -45,8 +45,11 @@ pub(crate) async fn run(
 ) {
     let watch = Watch::new(Instant::now());
     let service = {
-        let watch = watch.clone();
-        hyper::service::service_fn(move |request| {
+        let (watch, line) = (watch.clone(), guard.line());
+        hyper::service::service_fn(move |mut request: Request<Incoming>| {
+            if let Some(line) = line.clone() {
+                request.extensions_mut().insert(line);
+            }
             answer(request, router.clone(), peer, watch.clone(), deadlines)
         })
     };

@@ -162,7 +162,9 @@ pub(crate) fn raw_response(problem: &Problem) -> Vec<u8> {
     let reason = status.canonical_reason().unwrap_or("Error");
     format!(
         "HTTP/1.1 {} {reason}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\n{retry}\
-         cache-control: no-store\r\nconnection: close\r\n\r\n{body}",
+         cache-control: no-store\r\n\
+         x-content-type-options: nosniff\r\nreferrer-policy: no-referrer\r\n\
+         content-security-policy: default-src 'none'; frame-ancestors 'none'\r\nconnection: close\r\n\r\n{body}",
         status.as_u16(),
         body.len(),
     )

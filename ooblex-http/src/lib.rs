@@ -21,13 +21,15 @@ mod caller;
 mod connection;
 mod io;
 mod limits;
+mod line;
 mod problem;
 mod serve;
 mod takeover;
 
 pub use allowance::Allowance;
 pub use caller::Caller;
-pub use limits::{ConnectionGuard, ConnectionLimits, raise_file_limit};
+pub use limits::{ConnectionGuard, ConnectionLimits, network_of, raise_file_limit};
+pub use line::Line;
 pub use problem::{Problem, ProblemCode};
 pub use serve::{Peer, ServeConfig, Served, serve};
 pub use takeover::{Taken, Takeover};

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::Problem;
+use crate::line::{End, Line};
 
 /// Counts connections and refuses those beyond the caps. Clones share the counts, so that several listeners can
 /// share one budget.
@@ -45,8 +46,7 @@ impl ConnectionLimits {
     /// # Errors
     /// The [`Problem`] to answer with: 503 when all places are taken, 429 when that address has enough.
     pub fn admit(&self, address: IpAddr) -> Result<ConnectionGuard, Problem> {
-        let Inner { total, per_address, .. } = *self.0;
-        let key = key_of(address);
+        let total = self.0.total;
         let mut open = self.0.lock();
         if open.total >= total {
             return Err(Problem::new(
@@ -57,6 +57,24 @@ impl ConnectionLimits {
             .limit(total)
             .retry_after(RETRY_AFTER));
         }
+        let key = self.share(&mut open, address)?;
+        open.total += 1;
+        Ok(ConnectionGuard { inner: self.0.clone(), key, counts: true, end: None })
+    }
+
+    /// A share of `address` for a connection that has a place already: that of a tunnel, which brings others.
+    ///
+    /// # Errors
+    /// 429 when that address has enough.
+    pub fn admit_behind(&self, address: IpAddr) -> Result<ConnectionGuard, Problem> {
+        let key = self.share(&mut self.0.lock(), address)?;
+        Ok(ConnectionGuard { inner: self.0.clone(), key, counts: false, end: None })
+    }
+
+    /// Counts a connection for its address; gives what it is counted under.
+    fn share(&self, open: &mut Open, address: IpAddr) -> Result<Option<IpAddr>, Problem> {
+        let per_address = self.0.per_address;
+        let key = Some(network_of(address)).filter(|key| !key.is_loopback());
         if let Some(key) = key {
             let count = open.by_address.entry(key).or_insert(0);
             if *count >= per_address {
@@ -67,8 +85,7 @@ impl ConnectionLimits {
             }
             *count += 1;
         }
-        open.total += 1;
-        Ok(ConnectionGuard { inner: self.0.clone(), key })
+        Ok(key)
     }
 }
 
@@ -85,15 +102,15 @@ impl Inner {
     }
 }
 
-/// What connections from `address` are counted under; `None` for loopback.
-fn key_of(address: IpAddr) -> Option<IpAddr> {
+/// What `address` is counted under: itself, and of an IPv6 address the first 64 bits, since whoever has one address has that
+/// whole network. An IPv4 address is the same in both families.
+pub fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
-        address if address.is_loopback() => None,
-        IpAddr::V6(v6) => {
+        IpAddr::V6(v6) if !v6.is_loopback() => {
             let [a, b, c, d, ..] = v6.segments();
-            Some(IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0)))
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
         }
-        v4 => Some(v4),
+        other => other,
     }
 }
 
@@ -102,12 +119,28 @@ fn key_of(address: IpAddr) -> Option<IpAddr> {
 pub struct ConnectionGuard {
     inner: Arc<Inner>,
     key: Option<IpAddr>,
+    /// Whether it is one of all connections, too.
+    counts: bool,
+    end: Option<Arc<End>>,
+}
+
+impl ConnectionGuard {
+    /// Keeps the end of the connection.
+    pub(crate) fn with_end(self, end: Arc<End>) -> Self {
+        let mut this = self;
+        this.end = Some(end);
+        this
+    }
+
+    pub(crate) fn line(&self) -> Option<Line> {
+        self.end.as_ref().map(End::line)
+    }
 }
 
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         let mut open = self.inner.lock();
-        open.total -= 1;
+        open.total -= usize::from(self.counts);
         if let Some(key) = self.key
             && let Some(count) = open.by_address.get_mut(&key)
         {
@@ -160,6 +193,18 @@ mod tests {
         let _first = limits.admit(ip("2001:db8:0:1::1")).expect("room");
         assert!(limits.admit(ip("2001:db8:0:1:ffff::2")).is_err());
         assert!(limits.admit(ip("2001:db8:0:2::1")).is_ok());
+    }
+
+    #[test]
+    fn who_comes_by_a_tunnel_has_a_share_too_and_is_one_connection() {
+        let limits = ConnectionLimits::new(10, 1);
+        let _tunnel = limits.admit(ip("127.0.0.1")).expect("room");
+        let behind = limits.admit_behind(ip("192.0.2.1")).expect("room");
+        assert_eq!(limits.admit_behind(ip("192.0.2.1")).expect_err("its share").status(), 429);
+        assert_eq!(limits.open(), 1);
+        drop(behind);
+        assert!(limits.admit_behind(ip("192.0.2.1")).is_ok());
+        assert_eq!(limits.open(), 1);
     }
 
     #[test]

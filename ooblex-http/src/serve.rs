@@ -17,6 +17,7 @@ use crate::Problem;
 use crate::connection;
 use crate::io::raw_response;
 use crate::limits::ConnectionLimits;
+use crate::line::End;
 
 /// Limits and times of [`serve`].
 #[derive(Clone, Debug)]
@@ -82,7 +83,8 @@ const LOG_EVERY: Duration = Duration::from_secs(1);
 /// Unlike a framework's default loop it bounds what a client can hold: deadlines for heads, bodies, idle
 /// connections and stuck writes, caps on connections in all and from one address (refused with a problem document
 /// and `Retry-After`), and a pause instead of a busy loop when the system has no file left. Handlers find the
-/// client's address as [`ConnectInfo<SocketAddr>`](axum::extract::ConnectInfo), WebSockets work, and a response
+/// client's address as [`ConnectInfo<SocketAddr>`](axum::extract::ConnectInfo) and the connection as
+/// [`Line`](crate::Line), WebSockets work, and a response
 /// with a [`Takeover`](crate::Takeover) gives its handler the raw socket.
 pub async fn serve(
     listener: TcpListener,
@@ -125,13 +127,17 @@ pub async fn serve(
         };
         // Parts of a stream and short answers must not wait for more data.
         let _ = stream.set_nodelay(true);
+        // Without a second handle nobody could end the connection: out of files, as when accepting fails.
+        let Ok(end) = End::of(&stream) else { continue };
         match config.limits.admit(peer.ip()) {
             Ok(guard) => {
+                let guard = guard.with_end(end);
                 let serving =
                     connection::run(stream, peer, guard, router.clone(), deadlines, stopped.clone());
                 connections.spawn(serving);
             }
             Err(problem) => {
+                drop(end);
                 if last_log.is_none_or(|t| t.elapsed() >= LOG_EVERY) {
                     last_log = Some(Instant::now());
                     tracing::warn!(%peer, reason = %problem, "connection refused");

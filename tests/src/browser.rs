@@ -88,13 +88,20 @@ impl Browser {
         call(self.driver, method, &format!("/session/{}{path}", self.session), body)
     }
 
-    /// Opens a page. A page that never finishes loading, as one with a live `<img>`, is fine.
+    /// Opens a page. A page that never finishes loading, as one with a live `<img>`, is fine, and so is one that takes a
+    /// token out of its address.
     #[track_caller]
     pub fn open(&self, url: &str) {
         self.devtools("Page.navigate", &json!({ "url": url }));
+        let without_token = url.split_once("/t/").and_then(|(base, rest)| {
+            let (_, page) = rest.split_once('/')?;
+            Some(format!("{base}/{page}"))
+        });
         wait_for("the page", || {
             let ready = self.run("return [location.href, document.readyState]");
-            (ready[0].as_str()?.starts_with(url) && ready[1] != "loading").then_some(())
+            let at = ready[0].as_str()?;
+            let arrived = at.starts_with(url) || without_token.as_deref() == Some(at);
+            (arrived && ready[1] != "loading").then_some(())
         });
     }
 
@@ -102,6 +109,19 @@ impl Browser {
     #[track_caller]
     pub fn run(&self, script: &str) -> Value {
         self.command("POST", "/execute/sync", &json!({ "script": script, "args": [] }))
+    }
+
+    /// Turns to the page in a frame: from now on all is about it.
+    #[track_caller]
+    pub fn enter(&self, frame: &str) {
+        let found = self.command("POST", "/element", &json!({ "using": "css selector", "value": frame }));
+        self.command("POST", "/frame", &json!({ "id": found }));
+    }
+
+    /// Turns back to the page that holds the frames.
+    #[track_caller]
+    pub fn leave(&self) {
+        self.command("POST", "/frame", &json!({ "id": null }));
     }
 
     /// A DevTools command.

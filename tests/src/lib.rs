@@ -16,6 +16,7 @@ pub mod jpeg;
 pub mod mark;
 pub mod multipart;
 pub mod netns;
+pub mod notebook;
 pub mod pattern;
 pub mod peers;
 pub mod problem;

@@ -266,7 +266,11 @@ impl Drop for Server {
 
 /// The program, with nothing of the caller's configuration in its environment and a neutral working directory.
 pub fn command() -> Command {
-    let mut command = Command::new(program());
+    neutral(Command::new(program()))
+}
+
+/// The same for a command that starts the program itself.
+pub fn neutral(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("OOBLEX_") {
             command.env_remove(name);

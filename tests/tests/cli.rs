@@ -1,6 +1,8 @@
 //! The command line and the end of the process.
 
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use ooblex_tests::http::Connection;
@@ -227,4 +229,21 @@ fn programs_are_told_the_addresses_as_json() {
     server.signal("TERM");
     assert_eq!(server.wait_for_exit(Duration::from_secs(10)).and_then(|status| status.code()), Some(0));
     wait_for("the last line", || lines(&server).pop().filter(|line| line["event"] == "stopped"));
+}
+
+#[test]
+fn the_server_stops_when_its_standard_input_ends() {
+    let mut command = server::command();
+    command.args(["--mjpeg-port", "0", "--announce", "json", "--stop-with-stdin"]);
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.next().unwrap().unwrap().contains(r#""event":"ready""#));
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(b"what comes by it does not matter\n").unwrap();
+    assert_eq!(server::wait_for_exit(&mut child, Duration::from_millis(300)), None);
+    drop(input);
+    let status = server::wait_for_exit(&mut child, Duration::from_secs(10));
+    assert_eq!(status.and_then(|status| status.code()), Some(0));
+    assert!(lines.next().unwrap().unwrap().contains("stopped"));
 }

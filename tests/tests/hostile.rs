@@ -39,10 +39,10 @@ fn requests_that_never_get_finished_are_ended() {
     let start = Instant::now();
     let mut silent = connect(&server);
     let mut half_a_head = connect(&server);
-    half_a_head.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\nX-Slow: ").unwrap();
+    half_a_head.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nX-Slow: ").unwrap();
     let mut half_a_body = connect(&server);
     half_a_body
-        .write_all(b"POST /upload?stream=slow HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
+        .write_all(b"POST /upload?stream=slow HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n")
         .unwrap();
     half_a_body.write_all(&marked(1, 1)[..500]).unwrap();
     // A byte now and then is no progress for a head: the deadline is for all of it.
@@ -89,17 +89,19 @@ fn garbage_is_answered_or_hung_up_on() {
         "GET\r\n\r\n".to_owned(),
         "GET /health HTTP/9.9\r\n\r\n".to_owned(),
         "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(),
-        format!("GET /{long} HTTP/1.1\r\nHost: x\r\n\r\n"),
-        format!("GET / HTTP/1.1\r\nHost: x\r\nX: {long}\r\n\r\n"),
-        format!("GET / HTTP/1.1\r\nHost: x\r\n{}\r\n", "A: b\r\n".repeat(5000)),
-        "POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n".to_owned(),
-        "POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\n".to_owned(),
-        "POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef".to_owned(),
-        "POST /upload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n".to_owned(),
+        format!("GET /{long} HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+        format!("GET / HTTP/1.1\r\nHost: localhost\r\nX: {long}\r\n\r\n"),
+        format!("GET / HTTP/1.1\r\nHost: localhost\r\n{}\r\n", "A: b\r\n".repeat(5000)),
+        "POST /upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n".to_owned(),
+        "POST /upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999999999999\r\n\r\n".to_owned(),
+        "POST /upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef"
+            .to_owned(),
+        "POST /upload HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n".to_owned(),
         "GET /stream.mjpg HTTP/1.0\r\n\r\n".to_owned(),
-        "GET /%00%ff.mjpg HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_owned(),
-        "GET /streams/%2e%2e/stream.mjpg HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_owned(),
-        "GET /ws/upload HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n".to_owned(),
+        "GET /%00%ff.mjpg HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".to_owned(),
+        "GET /streams/%2e%2e/stream.mjpg HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".to_owned(),
+        "GET /ws/upload HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+            .to_owned(),
     ] {
         inputs.push(text.into_bytes());
     }
@@ -139,10 +141,10 @@ fn requests_on_one_connection_are_answered_in_order() {
     let server = Server::start(&[]);
     let mut stream = connect(&server);
     let requests = ["/health", "/effects", "/nothing", "/streams"]
-        .map(|target| format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n"))
+        .map(|target| format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
         .concat();
     stream.write_all(requests.as_bytes()).unwrap();
-    stream.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
     let answer = String::from_utf8(drained(&mut stream).expect("it hangs up")).unwrap();
     let codes: Vec<&str> = answer.split("HTTP/1.1 ").skip(1).filter_map(|rest| rest.get(..3)).collect();
     assert_eq!(codes, ["200", "200", "404", "200", "200"]);

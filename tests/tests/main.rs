@@ -6,24 +6,32 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
 mod browsers;
+mod checkpoint_kills;
+mod checkpoints;
 mod cli;
 mod control;
 mod hostile;
 mod live;
 mod metadata;
 mod networks;
+mod notebook;
 mod page;
 mod privacy;
 mod publishers;
 mod readers;
 mod refusals;
 mod rungs;
+mod safety;
+mod session_end;
 mod sessions;
 mod snapshots;
 mod sockets;
 mod sources;
 mod state;
 mod streams;
+mod tunnel_page;
+mod tunnel_ssh;
+mod tunnels;
 mod uploads;
 mod watching;
 mod whep;

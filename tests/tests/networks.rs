@@ -19,7 +19,7 @@ use crate::publishers::viewer_of;
 fn server_on_the_left(network: &Network, arguments: &[&str], trust: Option<&std::path::Path>) -> Server {
     network.left.enter(|| {
         let mut command = server::command();
-        command.args(["--mjpeg-port", "8081", "--bind", "0.0.0.0"]).args(arguments);
+        command.args(["--mjpeg-port", "8081", "--bind", "0.0.0.0", "--open-access"]).args(arguments);
         if let Some(certificate) = trust {
             command.env("SSL_CERT_FILE", certificate);
         }

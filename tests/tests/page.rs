@@ -173,7 +173,9 @@ fn chromium_shows_each_frame_before_the_next_one_comes() {
     }
     times.sort();
     println!("a picture is shown after {times:?}");
-    assert!(times[6] < Duration::from_millis(700), "{times:?}");
+    // An idle stream repeats its picture after a second, which would hide a browser that is one behind: such a one needs
+    // the repetition every time, while a machine with much else to do is late only now and then.
+    assert!(times[2] < Duration::from_millis(700), "{times:?}");
 }
 
 #[test]

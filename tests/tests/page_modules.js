@@ -1,7 +1,7 @@
 // Checks of the page's modules that need no page. The body of an asynchronous function: `base` is where the modules are;
 // returns what is wrong, one sentence each.
 const load = (name) => import(`${base}${name}.js`);
-const [wire, pace, ladders, qr, ledger] = await Promise.all(["wire", "pace", "ladder", "qr", "ledger"].map(load));
+const [wire, pace, ladders, qr, ledger, webrtc] = await Promise.all(["wire", "pace", "ladder", "qr", "ledger", "webrtc"].map(load));
 const wrong = [];
 const same = (what, got, wanted) => {
   const [a, b] = [JSON.stringify(got), JSON.stringify(wanted)];
@@ -333,5 +333,21 @@ const fails = (what, act, text) => {
   const list = ledger.parts([{ stage: "decode", ...q(4) }, { stage: "sepia", ...q(6) }], { age: q(40), encode: q(5), show: q(3) });
   same("parts", list.map(({ name, p50 }) => [name, p50]), [["Encode here", 5], ["Decode", 4], ["Sepia", 6], ["Network and waiting", 22], ["Decode and show here", 3]]);
   same("without a view", ledger.parts([], { age: null, encode: null, show: null }), []);
+}
+
+// A server that answers by another pair of candidates than the one that is sent by is not silent.
+{
+  const heardBy = async (sending, other) => {
+    const pair = (id, packetsReceived) => ({ id, type: "candidate-pair", state: "succeeded", nominated: true, packetsReceived });
+    const stats = [{ id: "t", type: "transport", selectedCandidatePairId: "a" }, pair("a", sending), pair("b", other)];
+    const sender = new webrtc.WebRtcSender(new MediaStream(), "a", () => Promise.reject(new Error("none")), () => {});
+    const peer = { connectionState: "connected", getStats: async () => new Map(stats.map((s) => [s.id, s])), close: () => {} };
+    Object.assign(sender, { peer, at: performance.timeOrigin + performance.now(), heard: { packets: 5, at: 0 } });
+    await sender.report(peer);
+    return (await Promise.race([sender.ended, Promise.resolve(null)]))?.message ?? "";
+  };
+  same("by the other pair", await heardBy(0, 6), "");
+  same("by the pair that is sent by", await heardBy(6, 0), "");
+  holds("by none", (await heardBy(0, 5)).includes("the server was silent"));
 }
 return wrong;

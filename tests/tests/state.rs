@@ -124,14 +124,16 @@ fn the_description_lists_every_route_of_the_contract() {
     check_references(&document, &document);
     // What is described is served: no described path is answered with 404 or 405 for its own method.
     server.upload("cam", &marked(1, 1));
-    for (path, entry) in paths {
+    // The nonce of a tunnel's probe is known to the server alone.
+    for (path, entry) in paths.iter().filter(|(path, _)| !path.contains("{nonce}")) {
         for method in entry.as_object().unwrap().keys().filter(|key| ["get", "post"].contains(&key.as_str()))
         {
             let name = if path.starts_with("/set_effect") { "none" } else { "cam" };
             let target = path
                 .replace("{name}", name)
                 .replace("{model}", "blazeface_short_128")
-                .replace("{file}", "app.js");
+                .replace("{file}", "app.js")
+                .replace("{kind}", "link");
             let status = if target.ends_with(".mjpg") {
                 send(server.addr, "HEAD", &target, &[], &[]).status
             } else {

@@ -129,16 +129,16 @@ fn an_entry_of_streams_has_the_documented_shape() {
         })
         .collect();
     let entry = server.wait_for_stream("cam", "rates", |stream| {
-        stream["viewers"] == 3
-            && stream["fps_in"].as_f64() > Some(10.0)
-            && stream["fps_out"].as_f64() > Some(10.0)
+        // A publisher that was held up by the machine sends a burst: wait until that has left the window.
+        let plausible =
+            |rate: &serde_json::Value| rate.as_f64().is_some_and(|rate| (10.0..45.0).contains(&rate));
+        stream["viewers"] == 3 && plausible(&stream["fps_in"]) && stream["fps_out"].as_f64() > Some(10.0)
     });
     assert_eq!(entry["id"], "cam");
     assert!(entry["kind"].is_string());
     assert_eq!(entry["state"], "live");
     assert_eq!(entry["effect"], "none");
     assert_eq!((&entry["width"], &entry["height"]), (&320.into(), &240.into()));
-    assert!(entry["fps_in"].as_f64() < Some(45.0), "{entry}");
     assert!(entry["dropped"].as_object().is_some_and(|dropped| dropped.values().all(|count| count.is_u64())));
     let (p50, p99) = (entry["latency_ms"]["p50"].as_f64(), entry["latency_ms"]["p99"].as_f64());
     assert!(p50 > Some(0.0) && p99 >= p50, "{entry}");

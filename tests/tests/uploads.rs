@@ -177,7 +177,7 @@ fn a_chunked_body_is_accepted() {
     std::io::Write::write_all(
         &mut connection.socket(),
         &[
-            b"POST /upload?stream=chunked HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"POST /upload?stream=chunked HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n",
             &body[..],
         ]
         .concat(),
@@ -197,7 +197,7 @@ fn a_client_that_asks_first_is_answered() {
     let ask = |length: usize| {
         let connection = Connection::open(server.addr).unwrap();
         let head = format!(
-            "POST /upload?stream=asked HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\nExpect: 100-continue\r\n\r\n"
+            "POST /upload?stream=asked HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\nExpect: 100-continue\r\n\r\n"
         );
         std::io::Write::write_all(&mut connection.socket(), head.as_bytes()).unwrap();
         connection

@@ -159,7 +159,7 @@ fn chromium_sees(codecs: &Value, expected: &str) {
     let publisher = Publisher::start(server.addr, "cam", 8, Plan::default());
     wait_for("a stream", || server.stream("cam"));
     let browser = Browser::start(programs, None);
-    browser.open(&server.url("/openapi.json"));
+    browser.open(&server.url("/client.html"));
     let told = browser.run(&format!("{WATCH_JS}; return watch('/whep/cam', {codecs})"));
     assert_eq!(told["status"], 201, "{told}");
     let mark =

@@ -1,11 +1,11 @@
 //! Wrong tokens, counted by address, so that guessing takes for ever.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use ooblex_http::Problem;
+use ooblex_http::{Problem, network_of};
 
 /// Wrong tokens that an address may show before it is slowed down.
 const BURST: f64 = 20.0;
@@ -57,7 +57,7 @@ impl Attempts {
     /// # Errors
     /// 429.
     pub(super) fn may_try(&self, address: IpAddr, now: Instant) -> Result<(), Problem> {
-        match self.lock().get_mut(&key_of(address)) {
+        match self.lock().get_mut(&network_of(address)) {
             None => Ok(()),
             Some(bucket) => {
                 bucket.refill(now);
@@ -72,7 +72,7 @@ impl Attempts {
     /// 429 if there were too many already.
     pub(super) fn failed(&self, address: IpAddr, now: Instant) -> Result<(), Problem> {
         let mut all = self.lock();
-        let bucket = entry(&mut all, key_of(address), now);
+        let bucket = entry(&mut all, network_of(address), now);
         if bucket.left < 1.0 {
             return Err(too_many(bucket.left));
         }
@@ -82,7 +82,7 @@ impl Attempts {
 
     /// Notes a right token.
     pub(super) fn succeeded(&self, address: IpAddr, now: Instant) {
-        entry(&mut self.lock(), key_of(address), now).trusted_until = Some(now + TRUSTED_FOR);
+        entry(&mut self.lock(), network_of(address), now).trusted_until = Some(now + TRUSTED_FOR);
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, Bucket>> {
@@ -109,17 +109,6 @@ fn too_many(left: f64) -> Problem {
     let wait = Duration::from_secs_f64(((1.0 - left) / PER_SECOND).max(1.0));
     let detail = "too many wrong tokens came from this address; try again later";
     Problem::new(429, "too_many_attempts", detail).field("token").retry_after(wait)
-}
-
-/// What failures are counted under: whoever has one IPv6 address has the 64 bits of its network.
-fn key_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) if !v6.is_loopback() => {
-            let [a, b, c, d, ..] = v6.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-        other => other,
-    }
 }
 
 #[cfg(test)]

@@ -163,6 +163,11 @@ impl Credentials {
 }
 
 impl Answer {
+    /// Whether the browser's connection is encrypted, as far as is known.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.secure
+    }
+
     /// Makes the answer to a request fit the way its token came.
     pub(crate) fn complete(&self, response: &mut Response) {
         if let Some(prefix) = &self.prefix {

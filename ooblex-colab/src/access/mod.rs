@@ -1,38 +1,51 @@
 //! Who may do what: tokens, the rights they give, and how requests carry them.
 
 mod attempts;
+mod book;
 mod carrier;
+mod hosts;
+mod kind;
+mod open;
+mod rate;
 mod rights;
+mod sender;
+mod tag;
 
 use std::hash::RandomState;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Instant;
 
 use http::HeaderValue;
-use ooblex_http::{Caller, Problem};
-use ring::hmac;
+use ooblex_http::{Caller, Line, Problem};
 
 use self::attempts::Attempts;
+use self::book::Book;
+pub(crate) use self::book::Grant;
 use self::carrier::Via;
 pub(crate) use self::carrier::{Answer, COOKIE, Credentials};
+pub(crate) use self::hosts::Hosts;
+pub(crate) use self::kind::Kind;
+pub(crate) use self::open::Ended;
+use self::open::Open;
+pub(crate) use self::rate::Rate;
 pub(crate) use self::rights::{Right, Rights};
+pub(crate) use self::sender::{address_of, is_local};
+pub(crate) use self::tag::LIFE as TAG_LIFE;
 use crate::config::{Config, Token};
 
 /// The tokens of a server, and what each right needs. Shared by all requests.
 pub(crate) struct Access {
-    tokens: Vec<Known>,
+    book: RwLock<Book>,
+    /// What was let in by them. Locked after the book.
+    let_in: Mutex<Open>,
+    guarded: bool,
     /// What needs no token.
     open: Rights,
     attempts: Attempts,
     /// For [`Caller`].
     publishers: RandomState,
-    key: hmac::Key,
-}
-
-/// One token: what it gives, and a tag that it is recognized by.
-struct Known {
-    gives: Rights,
-    tag: hmac::Tag,
+    started: Instant,
 }
 
 /// What is known about the sender of a request.
@@ -44,8 +57,14 @@ pub(crate) struct Identity {
     pub(crate) recognized: bool,
     /// Whether a token that was not recognized came in a cookie.
     pub(crate) stale_cookie: bool,
+    /// Whether the cookie gives as much as the token in front of the path, so that it need not be replaced.
+    pub(crate) cookie_suffices: bool,
     /// For handlers that tell publishers apart; `None` without an address.
     pub(crate) caller: Option<Caller>,
+    /// By which tokens.
+    pub(crate) grant: Grant,
+    /// The strongest kind of the tokens that last and let their owner watch; `None` if there is none, or only one that ends soon.
+    pub(crate) lasting: Option<Kind>,
 }
 
 /// Whether a request comes from somebody whose token was recognized, or from anybody where there are no tokens: for
@@ -55,50 +74,49 @@ pub(crate) struct Trusted(pub(crate) bool);
 
 impl Access {
     pub(crate) fn new(config: &Config) -> Self {
-        // The comparison takes the same time wherever two tags differ, so the key need not be secret.
-        let key = hmac::Key::new(hmac::HMAC_SHA256, b"ooblex token");
-        let known = |token: &Option<Token>, gives: Rights| {
-            let tag = |t: &Token| hmac::sign(&key, t.expose().as_bytes());
-            token.as_ref().map(|t| Known { gives, tag: tag(t) })
-        };
         let (publish, view) = (config.publish_token.is_some(), config.view_token.is_some());
         let control = config.control_token.is_some();
-        // Changing effects is for whoever shows the strongest token that there is.
-        let of_publish = Rights::of(&[Right::Publish]).and(Right::Control, !control);
-        let of_view = Rights::of(&[Right::View]).and(Right::Control, !control && !publish);
-        let tokens = [
-            known(&config.control_token, Rights::ALL),
-            known(&config.publish_token, of_publish),
-            known(&config.view_token, of_view),
-        ];
         let open = Rights::of(&[Right::Public])
             .and(Right::View, !view)
             .and(Right::Publish, !publish)
             .and(Right::Control, !publish && !view && !control);
+        // Where everybody may watch a link needs no token. Without random numbers there is none.
+        let link = view.then(Token::random).and_then(Result::ok);
         Self {
-            tokens: tokens.into_iter().flatten().collect(),
+            book: RwLock::new(Book::new(config, link)),
+            let_in: Mutex::default(),
+            guarded: publish || view || control,
             open,
             attempts: Attempts::default(),
             publishers: RandomState::new(),
-            key,
+            started: Instant::now(),
         }
+    }
+
+    /// Whether watching needs a token.
+    pub(crate) fn guards_viewing(&self) -> bool {
+        !self.open.allow(Right::View)
     }
 
     /// Whether there are tokens at all.
     pub(crate) fn is_guarded(&self) -> bool {
-        !self.tokens.is_empty()
+        self.guarded
     }
 
-    /// What everybody may do who reaches a server that listens on `bind`, in words; `None` if that is nobody but this
-    /// machine, or nothing.
-    pub(crate) fn exposure(&self, bind: IpAddr) -> Option<String> {
+    /// What everybody may do who reaches a server with these settings, in words; `None` if that is nobody but this machine,
+    /// or nothing.
+    pub(crate) fn exposure(&self, config: &Config) -> Option<String> {
         let verbs = [(Right::View, "watch"), (Right::Publish, "publish"), (Right::Control, "change effects")];
         let open: Vec<_> =
             verbs.iter().filter(|(right, _)| self.open.allow(*right)).map(|(_, v)| *v).collect();
-        let (last, before) = open.split_last().filter(|_| !bind.to_canonical().is_loopback())?;
+        let (last, before) = open.split_last().filter(|_| config.reachable_from_outside())?;
         let list =
             if before.is_empty() { (*last).to_owned() } else { format!("{} and {last}", before.join(", ")) };
-        Some(format!("everybody who reaches {bind} can {list}"))
+        let place = match config.bind.to_canonical().is_loopback() {
+            true => "the tunnel".to_owned(),
+            false => config.bind.to_string(),
+        };
+        Some(format!("everybody who reaches {place} can {list}"))
     }
 
     /// Finds out who sent a request, by the tokens it carries. Each counts; a wrong one beside a right one is
@@ -110,13 +128,17 @@ impl Access {
         &self,
         credentials: &Credentials,
         address: Option<IpAddr>,
+        line: Option<&Line>,
         now: Instant,
     ) -> Result<Identity, Problem> {
         let mut identity = Identity {
             rights: self.open,
             recognized: false,
             stale_cookie: false,
+            cookie_suffices: false,
             caller: address.map(|a| Caller::of_address(a, &self.publishers)),
+            grant: Grant::default(),
+            lasting: None,
         };
         if credentials.is_empty() || !self.is_guarded() {
             return Ok(identity);
@@ -124,19 +146,37 @@ impl Access {
         // A request without a socket, as in tests, counts for an address that nobody has.
         let counted = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         self.attempts.may_try(counted, now)?;
+        let (mut of_cookie, mut of_path) = (Rights::of(&[]), Rights::of(&[]));
+        let book = self.book();
         for (via, token) in credentials.tokens() {
-            let Some(known) = self.recognize(token) else {
+            let Some(known) = book.recognize(token, self.seconds(now)) else {
                 identity.stale_cookie |= via == Via::Cookie;
                 continue;
             };
             identity.recognized = true;
+            identity.grant = book.grant(identity.grant, known.kind);
+            let lasts = !known.is_tag && known.gives.allow(Right::View);
+            if lasts && identity.lasting.is_none_or(|kind| kind as u8 > known.kind as u8) {
+                identity.lasting = Some(known.kind);
+            }
             let gives = if via == Via::Query { known.gives.only(Right::View) } else { known.gives };
             identity.rights = identity.rights.union(gives);
+            match via {
+                Via::Cookie => of_cookie = of_cookie.union(gives),
+                Via::Path => of_path = of_path.union(gives),
+                _ => {}
+            }
             if gives.allow(Right::Publish) {
                 let of_token = |a| Caller::of_token(token.as_bytes(), a, &self.publishers);
                 identity.caller = address.map(of_token);
             }
         }
+        identity.cookie_suffices = of_cookie.include(of_path);
+        // While the book is held: whoever takes a token back finds this connection.
+        if let Some(line) = line.filter(|_| identity.recognized) {
+            self.let_in().line(identity.grant, line);
+        }
+        drop(book);
         match identity.recognized {
             true => self.attempts.succeeded(counted, now),
             false => self.attempts.failed(counted, now)?,
@@ -144,15 +184,64 @@ impl Access {
         Ok(identity)
     }
 
-    /// Looks at every token, so that the time taken does not tell which one it is.
-    fn recognize(&self, token: &str) -> Option<&Known> {
-        let fits = |known: &&Known| hmac::verify(&self.key, token.as_bytes(), known.tag.as_ref()).is_ok();
-        self.tokens.iter().filter(fits).last()
+    /// Notes a WebRTC session, which has no connection; `lives` tells whether one is still there. False if its token was
+    /// taken back meanwhile, and it has to end.
+    pub(crate) fn note_session(&self, grant: Grant, id: &str, lives: impl Fn(&str) -> bool) -> bool {
+        let book = self.book();
+        let stands = book.stands(grant);
+        if stands && grant.is_some() {
+            self.let_in().session(grant, id, lives);
+        }
+        stands
+    }
+
+    /// A token for addresses that are shown, which ends soon, for whoever was let in by that kind.
+    pub(crate) fn tag(&self, kind: Kind, now: Instant) -> Option<Token> {
+        self.book().tag(kind, self.seconds(now))
+    }
+
+    /// The token in links for viewers; `None` where everybody may watch, or after it was taken back.
+    pub(crate) fn link(&self) -> Option<Token> {
+        self.book().link().cloned()
+    }
+
+    /// Replaces the token of a kind by a new one, or by none; gives it, and what was let in by the one before.
+    ///
+    /// # Errors
+    /// 409 if there was none at the start: then its right may depend on others. 503 without random numbers.
+    pub(crate) fn replace(&self, kind: Kind, renew: bool) -> Result<(Option<Token>, Ended), Problem> {
+        let token = if renew { Some(Token::random().map_err(no_random)?) } else { None };
+        let mut book = self.book.write().unwrap_or_else(PoisonError::into_inner);
+        if !book.is_guarded(kind) {
+            let kind = kind.as_str();
+            let detail =
+                format!("no {kind} token was set or made when the server started; set it and start again");
+            return Err(Problem::new(409, "no_such_token", detail).field("kind").value(kind));
+        }
+        book.replace(kind, token.clone());
+        Ok((token, self.let_in().take(kind)))
+    }
+
+    fn book(&self) -> RwLockReadGuard<'_, Book> {
+        self.book.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn let_in(&self) -> std::sync::MutexGuard<'_, Open> {
+        self.let_in.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn seconds(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.started).as_secs()
     }
 }
 
+fn no_random(error: std::io::Error) -> Problem {
+    Problem::new(503, "no_random_numbers", error.to_string())
+}
+
 /// What to do against an [exposure](Access::exposure).
-pub(crate) const EXPOSURE_FIX: &str = "set OOBLEX_CONTROL_TOKEN, OOBLEX_PUBLISH_TOKEN and OOBLEX_VIEW_TOKEN (docs/CONFIG.md says what each guards), or bind 127.0.0.1";
+pub(crate) const EXPOSURE_FIX: &str =
+    "leave out open_access and tokens are made, or bind 127.0.0.1 and open no tunnel (docs/SECURITY.md)";
 
 /// The refusal of a request that lacks a right.
 pub(crate) fn refusal(

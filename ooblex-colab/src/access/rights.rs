@@ -59,6 +59,11 @@ impl Rights {
         Self(self.0 & (right.bit() | Right::Public.bit()))
     }
 
+    /// Whether `other` is a part of these.
+    pub(crate) fn include(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
     pub(crate) fn allow(self, right: Right) -> bool {
         self.0 & right.bit() != 0
     }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::TunnelChoice;
 
 const PUBLISH: &str = "publish-publish-1";
 const VIEW: &str = "view-view-view-1";
@@ -32,7 +33,7 @@ fn address() -> Option<IpAddr> {
 
 /// What a request may do, as letters: v, p, c.
 fn may(access: &Access, credentials: &Credentials) -> String {
-    let identity = access.identify(credentials, address(), Instant::now()).expect("not limited");
+    let identity = access.identify(credentials, address(), None, Instant::now()).expect("not limited");
     let letters = [(Right::View, 'v'), (Right::Publish, 'p'), (Right::Control, 'c')];
     letters.into_iter().filter(|(right, _)| identity.rights.allow(*right)).map(|(_, letter)| letter).collect()
 }
@@ -68,7 +69,7 @@ fn a_query_gives_the_right_to_view_alone_and_tokens_add_up() {
     let both = credentials(&[("cookie", &cookie)], &format!("/t/{PUBLISH}/"));
     assert_eq!(may(&access, &both), "vp");
     let stale = credentials(&[("cookie", "ooblex_token=of-long-ago-1234")], &format!("/t/{PUBLISH}/"));
-    let identity = access.identify(&stale, address(), Instant::now()).expect("not limited");
+    let identity = access.identify(&stale, address(), None, Instant::now()).expect("not limited");
     assert!(identity.recognized && identity.stale_cookie);
 }
 
@@ -87,7 +88,7 @@ fn refusals_say_what_is_missing_and_never_the_token() {
         (bearer(VIEW), 403, "right_missing", "Bearer realm=\"ooblex\", error=\"insufficient_scope\""),
         (query, 403, "right_missing", "Bearer realm=\"ooblex\", error=\"insufficient_scope\""),
     ] {
-        let identity = access.identify(&credentials, address(), Instant::now()).expect("not limited");
+        let identity = access.identify(&credentials, address(), None, Instant::now()).expect("not limited");
         assert!(!identity.rights.allow(Right::Publish));
         let (problem, header) = refusal(Right::Publish, &identity, &credentials);
         assert_eq!((problem.status().as_u16(), problem.code()), (status, code));
@@ -103,11 +104,11 @@ fn guessing_is_slowed_down_and_a_right_token_does_not_tell_then() {
     let (access, now) = (access(true, true, true), Instant::now());
     for n in 0..20 {
         let guess = bearer(&format!("guess-guess-guess-{n}"));
-        assert!(!access.identify(&guess, address(), now).expect("not yet").recognized);
+        assert!(!access.identify(&guess, address(), None, now).expect("not yet").recognized);
     }
-    let right = access.identify(&bearer(CONTROL), address(), now).expect_err("not looked at");
+    let right = access.identify(&bearer(CONTROL), address(), None, now).expect_err("not looked at");
     assert_eq!((right.status().as_u16(), right.code()), (429, "too_many_attempts"));
-    access.identify(&Credentials::default(), address(), now).expect("no token is no guess");
+    access.identify(&Credentials::default(), address(), None, now).expect("no token is no guess");
 }
 
 #[test]
@@ -115,7 +116,11 @@ fn a_publisher_is_known_by_its_token_wherever_it_comes_from() {
     let access = access(true, false, false);
     let of = |credentials: &Credentials, last: u8| {
         let from = Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, last)));
-        access.identify(credentials, from, Instant::now()).expect("not limited").caller.expect("a caller")
+        access
+            .identify(credentials, from, None, Instant::now())
+            .expect("not limited")
+            .caller
+            .expect("a caller")
     };
     assert_eq!(of(&bearer(PUBLISH), 1).publisher, of(&bearer(PUBLISH), 2).publisher);
     let none = Credentials::default();
@@ -126,7 +131,8 @@ fn a_publisher_is_known_by_its_token_wherever_it_comes_from() {
 
 #[test]
 fn what_strangers_may_do_is_said() {
-    let says = |a: Access, bind: &str| a.exposure(bind.parse().expect("an address"));
+    let at = |bind: &str| Config { bind: bind.parse().expect("an address"), ..Config::default() };
+    let says = |a: Access, bind: &str| a.exposure(&at(bind));
     assert_eq!(
         says(access(false, false, false), "0.0.0.0").expect("exposed"),
         "everybody who reaches 0.0.0.0 can watch, publish and change effects"
@@ -138,4 +144,14 @@ fn what_strangers_may_do_is_said() {
     assert_eq!(says(access(true, true, true), "0.0.0.0"), None);
     assert_eq!(says(access(false, false, false), "127.0.0.1"), None);
     assert_eq!(says(access(false, false, false), "::ffff:127.0.0.1"), None);
+    let tunnelled = Config { tunnel: TunnelChoice::Cloudflared, ..at("127.0.0.1") };
+    assert_eq!(
+        access(true, true, false).exposure(&tunnelled),
+        None,
+        "who may watch and publish by tokens may change effects by them, too"
+    );
+    assert_eq!(
+        access(false, false, false).exposure(&tunnelled).expect("exposed"),
+        "everybody who reaches the tunnel can watch, publish and change effects"
+    );
 }

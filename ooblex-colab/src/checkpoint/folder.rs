@@ -25,6 +25,8 @@ const LOCK: &str = ".lock";
 pub(super) struct Folder {
     path: PathBuf,
     runtime: String,
+    /// Number of the newest file.
+    serial: u64,
     /// Held until this goes away.
     _lock: Option<File>,
 }
@@ -57,7 +59,7 @@ impl Folder {
             }
         };
         std::fs::rename(&new, lock)?;
-        Ok(Self { path: path.to_owned(), runtime, _lock: lock_held })
+        Ok(Self { path: path.to_owned(), runtime, serial: 0, _lock: lock_held })
     }
 
     /// The name of this server here.
@@ -66,65 +68,34 @@ impl Folder {
     }
 
     /// Writes a checkpoint so that after a crash at any moment either it is there in full or the one before. Blocks.
-    pub(super) fn write(&self, serial: u64, file: &[u8]) -> io::Result<()> {
+    pub(super) fn write(&mut self, file: &[u8]) -> io::Result<()> {
+        let serial = self.serial + 1;
         let name = file_name(&self.runtime, serial);
         let temporary = self.path.join(format!("{name}{TEMPORARY}"));
-        let mut out = File::create(&temporary)?;
-        out.write_all(file)?;
-        out.sync_all()?;
-        drop(out);
-        std::fs::rename(&temporary, self.path.join(&name))?;
-        sync_folder(&self.path)?;
+        let written = write_through(&temporary, file)
+            .and_then(|()| std::fs::rename(&temporary, self.path.join(&name)))
+            .and_then(|()| sync_folder(&self.path));
+        if let Err(error) = written {
+            // On a full disk the half of it is in the way.
+            let _ = std::fs::remove_file(&temporary);
+            return Err(error);
+        }
+        self.serial = serial;
         if let Some(old) = serial.checked_sub(KEEP_OWN) {
             // It may have been removed by hand.
             let _ = std::fs::remove_file(self.path.join(file_name(&self.runtime, old)));
         }
+        if serial == 1
+            && let Err(error) = self.tidy()
+        {
+            tracing::warn!(%error, "old checkpoints could not be removed");
+        }
         Ok(())
     }
 
-    /// The newest checkpoint that nobody uses, and why others were left alone. Blocks.
-    pub(super) fn newest(&self) -> io::Result<(Option<Claim>, Vec<String>)> {
-        let mut ignored = Vec::new();
-        let mut good: Vec<(u64, String)> = Vec::new();
-        for entry in self.entries()? {
-            match (entry.serial, read(&self.path.join(&entry.name))) {
-                (Some(_), Ok(checkpoint)) => good.push((checkpoint.saved_ms, entry.runtime)),
-                (_, Err(reason)) => ignored.push(format!("{}: {reason}", entry.name)),
-                (None, Ok(_)) => {
-                    ignored.push(format!("{}: its name is not that of a checkpoint", entry.name))
-                }
-            }
-        }
-        good.sort_by(|a, b| b.cmp(a));
-        let mut asked: Vec<String> = Vec::new();
-        for (_, runtime) in good {
-            if asked.contains(&runtime) {
-                continue;
-            }
-            let lock = match try_lock(&self.path, &runtime) {
-                Ok(lock) => lock,
-                Err(reason) => {
-                    ignored.push(format!("those of {runtime}: {reason}"));
-                    asked.push(runtime);
-                    continue;
-                }
-            };
-            // Its server may have written another one before it ended.
-            let mut own: Vec<Entry> = self.entries()?.into_iter().filter(|e| e.runtime == runtime).collect();
-            own.sort_by_key(|entry| entry.serial);
-            let found =
-                own.into_iter().rev().find_map(|e| Some((read(&self.path.join(&e.name)).ok()?, e.name)));
-            if let Some((checkpoint, file)) = found {
-                return Ok((Some(Claim { checkpoint, file, _lock: lock }), ignored));
-            }
-            asked.push(runtime);
-        }
-        Ok((None, ignored))
-    }
-
     /// Removes what servers of the past have left, but for the newest few. Blocks.
-    pub(super) fn tidy(&self) -> io::Result<()> {
-        let mut entries = self.entries()?;
+    fn tidy(&self) -> io::Result<()> {
+        let mut entries = entries(&self.path)?;
         entries.retain(|entry| !entry.runtime.is_empty());
         let newest = |runtime: &str| {
             let of = entries.iter().filter(|e| e.runtime == runtime && e.serial.is_some());
@@ -144,24 +115,43 @@ impl Folder {
         }
         Ok(())
     }
+}
 
-    fn entries(&self) -> io::Result<Vec<Entry>> {
-        let mut entries = Vec::new();
-        for entry in std::fs::read_dir(&self.path)? {
-            let Ok(name) = entry?.file_name().into_string() else { continue };
-            let named = name.strip_suffix(ENDING).map(|stem| parse(stem).map(|(r, s)| (r, Some(s))));
-            let half = name.strip_suffix(TEMPORARY).and_then(|n| n.strip_suffix(ENDING)).and_then(parse);
-            match (named, half) {
-                (Some(known), _) => {
-                    let (runtime, serial) = known.unwrap_or_default();
-                    entries.push(Entry { name, runtime, serial });
-                }
-                (None, Some((runtime, _))) => entries.push(Entry { name, runtime, serial: None }),
-                (None, None) => {}
-            }
+/// The newest checkpoint that nobody uses, and why others were left alone. Blocks.
+pub(super) fn newest(path: &Path) -> io::Result<(Option<Claim>, Vec<String>)> {
+    let mut ignored = Vec::new();
+    let mut good: Vec<(u64, String)> = Vec::new();
+    for entry in entries(path)? {
+        match (entry.serial, read(&path.join(&entry.name))) {
+            (Some(_), Ok(checkpoint)) => good.push((checkpoint.saved_ms, entry.runtime)),
+            (_, Err(reason)) => ignored.push(format!("{}: {reason}", entry.name)),
+            (None, Ok(_)) => ignored.push(format!("{}: its name is not that of a checkpoint", entry.name)),
         }
-        Ok(entries)
     }
+    good.sort_by(|a, b| b.cmp(a));
+    let mut asked: Vec<String> = Vec::new();
+    for (_, runtime) in good {
+        if asked.contains(&runtime) {
+            continue;
+        }
+        let lock = match try_lock(path, &runtime) {
+            Ok(lock) => lock,
+            Err(reason) => {
+                ignored.push(format!("those of {runtime}: {reason}"));
+                asked.push(runtime);
+                continue;
+            }
+        };
+        // Its server may have written another one before it ended.
+        let mut own: Vec<Entry> = entries(path)?.into_iter().filter(|e| e.runtime == runtime).collect();
+        own.sort_by_key(|entry| entry.serial);
+        let found = own.into_iter().rev().find_map(|e| Some((read(&path.join(&e.name)).ok()?, e.name)));
+        if let Some((checkpoint, file)) = found {
+            return Ok((Some(Claim { checkpoint, file, _lock: lock }), ignored));
+        }
+        asked.push(runtime);
+    }
+    Ok((None, ignored))
 }
 
 /// A file in the folder.
@@ -172,6 +162,24 @@ struct Entry {
     runtime: String,
     /// `None` if it was not written to its end, or its name does not tell.
     serial: Option<u64>,
+}
+
+fn entries(path: &Path) -> io::Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    for entry in std::fs::read_dir(path)? {
+        let Ok(name) = entry?.file_name().into_string() else { continue };
+        let named = name.strip_suffix(ENDING).map(|stem| parse(stem).map(|(r, s)| (r, Some(s))));
+        let half = name.strip_suffix(TEMPORARY).and_then(|n| n.strip_suffix(ENDING)).and_then(parse);
+        match (named, half) {
+            (Some(known), _) => {
+                let (runtime, serial) = known.unwrap_or_default();
+                entries.push(Entry { name, runtime, serial });
+            }
+            (None, Some((runtime, _))) => entries.push(Entry { name, runtime, serial: None }),
+            (None, None) => {}
+        }
+    }
+    Ok(entries)
 }
 
 fn file_name(runtime: &str, serial: u64) -> String {
@@ -199,6 +207,13 @@ fn try_lock(folder: &Path, runtime: &str) -> Result<Option<File>, String> {
         Err(TryLockError::WouldBlock) => Err("another server uses it".into()),
         Err(TryLockError::Error(_)) => Ok(None),
     }
+}
+
+/// Writes a file and waits until the disk has it.
+fn write_through(path: &Path, data: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(data)?;
+    file.sync_all()
 }
 
 fn read(path: &Path) -> Result<Checkpoint, String> {
@@ -231,8 +246,8 @@ mod tests {
         Checkpoint { saved_ms, ..Checkpoint::default() }
     }
 
-    fn write(folder: &Folder, serial: u64, saved_ms: u64) {
-        folder.write(serial, &checkpoint(saved_ms).encode().expect("small")).expect("written");
+    fn write(folder: &mut Folder, saved_ms: u64) {
+        folder.write(&checkpoint(saved_ms).encode().expect("small")).expect("written");
     }
 
     fn names(path: &Path) -> Vec<String> {
@@ -246,16 +261,15 @@ mod tests {
     #[test]
     fn the_newest_good_one_is_continued_and_the_others_are_named() {
         let temp = tempfile::tempdir().expect("a folder");
-        let past = Folder::open(temp.path()).expect("opened");
-        (1..=5).for_each(|n| write(&past, n, n * 10));
+        let mut past = Folder::open(temp.path()).expect("opened");
+        (1..=5).for_each(|n| write(&mut past, n * 10));
         assert_eq!(names(temp.path()).len(), 3 + 1, "three and the lock: {:?}", names(temp.path()));
-        let newest = temp.path().join(file_name(past.runtime(), 5));
-        let whole = std::fs::read(&newest).expect("there");
-        std::fs::write(&newest, &whole[..whole.len() / 2]).expect("cut");
+        let last = temp.path().join(file_name(past.runtime(), 5));
+        let whole = std::fs::read(&last).expect("there");
+        std::fs::write(&last, &whole[..whole.len() / 2]).expect("cut");
         std::fs::write(temp.path().join("notes.checkpoint"), "mine").expect("written");
         drop(past);
-        let now = Folder::open(temp.path()).expect("opened");
-        let (claim, mut ignored) = now.newest().expect("read");
+        let (claim, mut ignored) = newest(temp.path()).expect("read");
         assert_eq!(claim.expect("one is good").checkpoint, checkpoint(40));
         ignored.sort();
         assert!(ignored[0].starts_with("notes.checkpoint: it does not begin"), "{ignored:?}");
@@ -266,34 +280,31 @@ mod tests {
     #[test]
     fn what_a_running_server_writes_is_neither_continued_nor_removed() {
         let temp = tempfile::tempdir().expect("a folder");
-        let first = Folder::open(temp.path()).expect("opened");
-        let second = Folder::open(temp.path()).expect("opened");
-        write(&first, 1, 10);
-        write(&second, 1, 20);
-        let third = Folder::open(temp.path()).expect("opened");
-        let (claim, ignored) = third.newest().expect("read");
+        let mut first = Folder::open(temp.path()).expect("opened");
+        let mut second = Folder::open(temp.path()).expect("opened");
+        write(&mut first, 10);
+        write(&mut second, 20);
+        let (claim, ignored) = newest(temp.path()).expect("read");
         assert!(claim.is_none() && ignored.len() == 2, "{ignored:?}");
         assert!(ignored.iter().all(|reason| reason.ends_with("another server uses it")), "{ignored:?}");
         drop(first);
-        let (claim, _) = third.newest().expect("read");
+        let (claim, _) = newest(temp.path()).expect("read");
         let claim = claim.expect("that of the first");
         assert_eq!(claim.checkpoint.saved_ms, 10);
         // What one continues, nobody else does.
-        let fourth = Folder::open(temp.path()).expect("opened");
-        assert!(fourth.newest().expect("read").0.is_none());
+        assert!(newest(temp.path()).expect("read").0.is_none());
     }
 
     #[test]
     fn old_files_are_bounded() {
         let temp = tempfile::tempdir().expect("a folder");
-        let running = Folder::open(temp.path()).expect("opened");
-        write(&running, 1, 1);
+        let mut running = Folder::open(temp.path()).expect("opened");
+        write(&mut running, 1);
         for n in 0..20 {
-            let past = Folder::open(temp.path()).expect("opened");
-            write(&past, 1, n);
+            let mut past = Folder::open(temp.path()).expect("opened");
+            write(&mut past, n);
             std::fs::write(temp.path().join(file_name(past.runtime(), 2) + TEMPORARY), "half")
                 .expect("written");
-            past.tidy().expect("tidied");
         }
         let now = Folder::open(temp.path()).expect("opened");
         now.tidy().expect("tidied");

@@ -4,30 +4,35 @@
 mod document;
 mod folder;
 mod keeper;
-mod place;
+pub(crate) mod place;
 mod tally;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::Serialize;
 
 use self::document::Checkpoint;
-use self::folder::{Claim, Folder};
+use self::folder::{Claim, Folder, newest};
 pub(crate) use self::keeper::Keeper;
-pub(crate) use self::place::Place;
 use crate::config::Config;
 
+/// The effect to begin with.
+const MODEL_NAME: &str = "model_name";
 /// Settings that go along. They say how pictures look and pass; those of the machine, its paths, addresses, limits and
 /// accelerators, belong to the machine, and secrets to nobody.
-pub(crate) const KEPT: [&str; 5] =
-    ["target_fps", "sample_every", "stream_idle_timeout", "jpeg_quality", "live_budget_ms"];
+const KEPT: [&str; 6] =
+    [MODEL_NAME, "target_fps", "sample_every", "stream_idle_timeout", "jpeg_quality", "live_budget_ms"];
 
 /// The folder of this server's checkpoints, and what it continues.
 #[derive(Debug, Default)]
 pub(crate) struct Session {
+    path: Option<PathBuf>,
     folder: Option<Folder>,
     claim: Option<Claim>,
     begun: Begun,
+    /// Why the folder cannot be used.
+    failure: Option<String>,
 }
 
 /// What became of what an earlier server kept.
@@ -52,6 +57,7 @@ pub(crate) struct Resumed {
     stream_effects: BTreeMap<String, String>,
     /// Streams that there were.
     streams: Vec<String>,
+    /// Number of the newest choice.
     generation: u64,
     /// Settings that were taken over.
     settings: BTreeMap<String, String>,
@@ -67,9 +73,14 @@ impl Resumed {
             effect: effects.everywhere.as_ref().map(|choice| choice.effect.clone()),
             stream_effects: of.collect(),
             streams: streams.clone(),
-            generation: effects.generation,
+            generation: effects.newest(),
             settings: BTreeMap::new(),
         }
+    }
+
+    /// Whether the effect to begin with is that of the checkpoint.
+    pub(crate) fn sets_effect(&self) -> bool {
+        self.settings.contains_key(MODEL_NAME)
     }
 
     /// A sentence for people.
@@ -87,37 +98,25 @@ impl Resumed {
 }
 
 impl Session {
-    /// Opens the folder, and finds what is to be continued. Blocks.
+    /// Opens the folder, and finds what is to be continued. A folder that cannot be used is said, and tried again later.
+    /// Blocks.
     ///
     /// # Errors
-    /// If the folder that a setting names cannot be used, or there is none to resume from.
+    /// If something is to be continued, and there is no folder, or it cannot be read.
     pub(crate) fn begin(config: &Config) -> Result<Self, String> {
-        let place = Place::of_checkpoints(config);
-        let Some(path) = place.path() else {
+        const FIX: &str = "name one that can be used by --checkpoint-dir FOLDER, or start without --resume";
+        let Some(path) = place::of_checkpoints(config) else {
             return match config.resume {
-                true => {
-                    Err("resume needs a folder of checkpoints; name one by --checkpoint-dir FOLDER".into())
-                }
+                true => Err(format!("resume: there is no folder of checkpoints; {FIX}")),
                 false => Ok(Self::default()),
             };
         };
-        let opened = Folder::open(path).and_then(|folder| {
-            let found = if config.resume { folder.newest()? } else { (None, Vec::new()) };
-            Ok((folder, found))
-        });
-        let (folder, (claim, mut ignored)) = match (opened, &place) {
-            (Ok(found), _) => found,
-            (Err(error), Place::Drive(_)) => {
-                let reason = format!("the Drive that is mounted takes no checkpoints: {error}");
-                tracing::warn!(%reason, "no checkpoints");
-                return Ok(Self { begun: Begun { resumed: None, ignored: vec![reason] }, ..Self::default() });
-            }
-            (Err(error), _) => {
-                return Err(format!(
-                    "checkpoint_dir {}: {error}; name a folder that can be written to, or none",
-                    path.display()
-                ));
-            }
+        let opened = Folder::open(&path);
+        let (claim, mut ignored) = match config.resume {
+            true => newest(&path).map_err(|error| {
+                format!("resume: the folder {} cannot be read: {error}; {FIX}", path.display())
+            })?,
+            false => (None, Vec::new()),
         };
         for reason in &ignored {
             tracing::warn!(%reason, "a checkpoint was left alone");
@@ -126,7 +125,17 @@ impl Session {
             ignored.push("there was no checkpoint to resume from; everything begins anew".into());
         }
         let resumed = claim.as_ref().map(Resumed::from);
-        Ok(Self { folder: Some(folder), claim, begun: Begun { resumed, ignored } })
+        let (folder, failure) = match opened {
+            Ok(folder) => (Some(folder), None),
+            Err(error) => {
+                tracing::warn!(folder = %path.display(), %error, "checkpoints are not kept");
+                (
+                    None,
+                    Some(format!("their folder cannot be used: {error}; name another by --checkpoint-dir")),
+                )
+            }
+        };
+        Ok(Self { path: Some(path), folder, claim, begun: Begun { resumed, ignored }, failure })
     }
 
     /// What is continued.

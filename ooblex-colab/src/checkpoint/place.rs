@@ -9,43 +9,29 @@ const DRIVE: &str = "/content/drive/MyDrive";
 /// What `checkpoint_dir` and `cache_dir` say to switch the default off.
 const NOWHERE: &str = "none";
 
-/// A place that a setting names, or that was found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// The setting names it: it is an error if it cannot be used.
-    Given(PathBuf),
-    /// A mounted Drive: where it cannot be used, that is said and the server runs without.
-    Drive(PathBuf),
-    /// None.
-    Nowhere,
+/// The folder of checkpoints: the one of the setting, else one on a mounted Drive.
+pub(crate) fn of_checkpoints(config: &Config) -> Option<PathBuf> {
+    chosen(config.checkpoint_dir.as_deref(), "checkpoints", Path::new(DRIVE))
 }
 
-impl Place {
-    /// Of checkpoints.
-    pub(crate) fn of_checkpoints(config: &Config) -> Self {
-        Self::of(config.checkpoint_dir.as_deref(), "checkpoints", Path::new(DRIVE))
-    }
+/// The folder in which models are looked for first, and into which they are fetched.
+pub(crate) fn of_models(config: &Config) -> Option<PathBuf> {
+    config.model_dir.clone().or_else(|| Some(of_caches(config)?.join("models")))
+}
 
-    /// Of what is expensive to get again.
-    pub(crate) fn of_caches(config: &Config) -> Self {
-        Self::of(config.cache_dir.as_deref(), "cache", Path::new(DRIVE))
-    }
+/// The folder of engines that TensorRT has built.
+pub(crate) fn of_engines(config: &Config) -> Option<PathBuf> {
+    Some(of_caches(config)?.join("engines"))
+}
 
-    fn of(setting: Option<&Path>, name: &str, drive: &Path) -> Self {
-        match setting {
-            Some(path) if path == Path::new(NOWHERE) => Self::Nowhere,
-            Some(path) => Self::Given(path.to_owned()),
-            None if drive.is_dir() => Self::Drive(drive.join("ooblex").join(name)),
-            None => Self::Nowhere,
-        }
-    }
+fn of_caches(config: &Config) -> Option<PathBuf> {
+    chosen(config.cache_dir.as_deref(), "", Path::new(DRIVE))
+}
 
-    /// The folder.
-    pub(crate) fn path(&self) -> Option<&Path> {
-        match self {
-            Self::Given(path) | Self::Drive(path) => Some(path),
-            Self::Nowhere => None,
-        }
+fn chosen(setting: Option<&Path>, name: &str, drive: &Path) -> Option<PathBuf> {
+    match setting {
+        Some(path) => (path != Path::new(NOWHERE)).then(|| path.to_owned()),
+        None => drive.is_dir().then(|| drive.join("ooblex").join(name)),
     }
 }
 
@@ -56,10 +42,21 @@ mod tests {
     #[test]
     fn a_mounted_drive_is_used_unless_a_setting_says_otherwise() {
         let drive = tempfile::tempdir().expect("a folder");
-        let of = |setting: Option<&str>, drive: &Path| Place::of(setting.map(Path::new), "cache", drive);
-        assert_eq!(of(None, drive.path()), Place::Drive(drive.path().join("ooblex/cache")));
-        assert_eq!(of(None, &drive.path().join("not mounted")), Place::Nowhere);
-        assert_eq!(of(Some("/srv"), drive.path()), Place::Given("/srv".into()));
-        assert_eq!(of(Some("none"), drive.path()), Place::Nowhere);
+        let of = |setting: Option<&str>, drive: &Path| chosen(setting.map(Path::new), "checkpoints", drive);
+        assert_eq!(of(None, drive.path()), Some(drive.path().join("ooblex/checkpoints")));
+        assert_eq!(of(None, &drive.path().join("not mounted")), None);
+        assert_eq!(of(Some("/srv"), drive.path()), Some("/srv".into()));
+        assert_eq!(of(Some("none"), drive.path()), None);
+    }
+
+    #[test]
+    fn models_and_engines_share_a_folder_unless_models_have_their_own() {
+        let mut config = Config { cache_dir: Some("/srv".into()), ..Config::default() };
+        assert_eq!(of_models(&config), Some("/srv/models".into()));
+        config.model_dir = Some("/models".into());
+        assert_eq!(
+            (of_models(&config), of_engines(&config)),
+            (Some("/models".into()), Some("/srv/engines".into()))
+        );
     }
 }

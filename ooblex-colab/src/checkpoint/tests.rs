@@ -12,10 +12,11 @@ fn config(folder: &Path, flags: &[&str]) -> Config {
 }
 
 #[test]
-fn only_numbers_are_kept_and_nothing_secret() {
+fn only_numbers_and_the_effect_are_kept_and_nothing_secret() {
     for name in KEPT {
         let setting = SETTINGS.iter().find(|s| s.name == name).expect("a setting");
-        assert!(!setting.secret && matches!(setting.kind, Kind::Int { .. }), "{name}");
+        assert!(!setting.secret, "{name}");
+        assert!(name == MODEL_NAME || matches!(setting.kind, Kind::Int { .. }), "{name}");
     }
 }
 
@@ -25,10 +26,10 @@ fn settings_come_back_unless_they_are_given() {
     let before = config(temp.path(), &["--jpeg-quality=70", "--target-fps=12", "--max-streams=3"]);
     let kept = kept_settings(&before);
     assert_eq!(kept.len(), 2, "those of the machine stay: {kept:?}");
-    let session = Session::begin(&before).expect("begins");
+    let mut session = Session::begin(&before).expect("begins");
     let checkpoint = Checkpoint { settings: kept, ..Checkpoint::default() };
-    let folder = session.folder.as_ref().expect("a folder");
-    folder.write(1, &checkpoint.encode().expect("small")).expect("written");
+    let folder = session.folder.as_mut().expect("a folder");
+    folder.write(&checkpoint.encode().expect("small")).expect("written");
     drop(session);
 
     let mut now = config(temp.path(), &["--resume", "--target-fps=20"]);
@@ -42,11 +43,11 @@ fn settings_come_back_unless_they_are_given() {
 #[test]
 fn a_value_that_is_no_longer_allowed_is_named() {
     let temp = tempfile::tempdir().expect("a folder");
-    let session = Session::begin(&config(temp.path(), &[])).expect("begins");
+    let mut session = Session::begin(&config(temp.path(), &[])).expect("begins");
     let settings = [("jpeg_quality".to_owned(), "900".to_owned()), ("bind".to_owned(), "0.0.0.0".to_owned())];
     let checkpoint = Checkpoint { settings: settings.into(), ..Checkpoint::default() };
-    let folder = session.folder.as_ref().expect("a folder");
-    folder.write(1, &checkpoint.encode().expect("small")).expect("written");
+    let folder = session.folder.as_mut().expect("a folder");
+    folder.write(&checkpoint.encode().expect("small")).expect("written");
     drop(session);
     let mut now = config(temp.path(), &["--resume"]);
     let mut session = Session::begin(&now).expect("begins");
@@ -56,14 +57,21 @@ fn a_value_that_is_no_longer_allowed_is_named() {
 }
 
 #[test]
-fn what_cannot_be_done_is_an_error_with_the_fix() {
+fn a_folder_that_cannot_be_used_is_told_and_needed_only_to_resume() {
     let temp = tempfile::tempdir().expect("a folder");
     let file = temp.path().join("file");
     std::fs::write(&file, "").expect("written");
-    let error = Session::begin(&config(&file, &[])).expect_err("a file is no folder");
-    assert!(error.contains("name a folder that can be written to"), "{error}");
+    let session = Session::begin(&config(&file, &[])).expect("the server starts all the same");
+    assert!(session.folder.is_none() && session.failure.is_some_and(|why| why.contains("--checkpoint-dir")));
+    let error = Session::begin(&config(&file, &["--resume"])).expect_err("a file is no folder");
+    assert!(error.contains("cannot be read") && error.contains("--checkpoint-dir FOLDER"), "{error}");
     let error = Session::begin(&config(Path::new("none"), &["--resume"])).expect_err("nowhere");
     assert!(error.contains("--checkpoint-dir FOLDER"), "{error}");
+}
+
+#[test]
+fn without_a_checkpoint_everything_begins_anew_and_that_is_said() {
+    let temp = tempfile::tempdir().expect("a folder");
     let session = Session::begin(&config(temp.path(), &["--resume"])).expect("begins anew");
     assert!(session.begun.resumed.is_none());
     assert!(session.begun.ignored[0].contains("begins anew"), "{:?}", session.begun.ignored);

@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::setting::{Setting, SettingType, quoted, variable};
-use super::{Config, HIDDEN, Kind, SETTINGS, file, find, nearest, without_secrets};
+use super::{Config, HIDDEN, Kind, SETTINGS, TunnelChoice, file, find, nearest, without_secrets};
 use crate::cli::Arguments;
 
 /// Where the value of a setting comes from.
@@ -207,6 +207,9 @@ pub(crate) const DEFAULT_FILE: &str = "ooblex.toml";
 /// The variable that names a file.
 pub(crate) const FILE_VARIABLE: &str = "OOBLEX_CONFIG";
 
+/// The variable under which notebooks keep the token of ngrok.
+const NGROK_VARIABLE: &str = "NGROK_AUTH_TOKEN";
+
 /// Puts the layers together: defaults < file < `environment` < `arguments`.
 ///
 /// The file is the one that `--config` names, else the one that `OOBLEX_CONFIG` names, else `ooblex.toml` in the
@@ -253,12 +256,19 @@ fn read_environment(
 ) -> Option<PathBuf> {
     let mut file = None;
     for (name, value) in environment {
-        let Some(name) = name.to_str().filter(|n| n.starts_with("OOBLEX_")) else { continue };
+        let Some(name) = name.to_str().filter(|n| n.starts_with("OOBLEX_") || *n == NGROK_VARIABLE) else {
+            continue;
+        };
         if name == FILE_VARIABLE {
             file = Some(PathBuf::from(value)).filter(|f| !f.as_os_str().is_empty());
             continue;
         }
-        let setting = SETTINGS.iter().find_map(|s| s.names().find(|n| variable(n) == name).map(|n| (s, n)));
+        // The one with our name counts more.
+        if name == NGROK_VARIABLE && (value.is_empty() || given.0.contains_key("ngrok_auth_token")) {
+            continue;
+        }
+        let fits = |own: &str| variable(own) == name || (own == "ngrok_auth_token" && name == NGROK_VARIABLE);
+        let setting = SETTINGS.iter().find_map(|s| s.names().find(|n| fits(n)).map(|n| (s, n)));
         let Some((setting, key)) = setting else {
             let known = SETTINGS.iter().filter(|s| !s.flag_only).flat_map(|s| s.names()).map(variable);
             let nearest = nearest(name, known.chain([FILE_VARIABLE.to_owned()]));
@@ -319,6 +329,7 @@ fn check_together(config: &Config, given: &Given, problems: &mut Problems) {
         )));
     }
     check_tokens(config, &origin, problems);
+    check_tunnel(config, &origin, problems);
     let streams = config.source.len() + usize::from(config.demo);
     if streams > config.max_streams {
         problems.push(Invalid::Text(format!(
@@ -344,6 +355,29 @@ fn check_tokens(config: &Config, origin: &dyn Fn(&str) -> Origin, problems: &mut
                 origin(name),
                 origin(other)
             )));
+        }
+    }
+}
+
+/// What a tunnel cannot do without. Tokens and programs that are missing keep nothing from starting.
+fn check_tunnel(config: &Config, origin: &dyn Fn(&str) -> Origin, problems: &mut Problems) {
+    let mut needs = |what: &str, setting: &str, fix: &str| {
+        let origin = origin(setting);
+        problems.push(Invalid::Text(format!("{what} (from {origin}) needs {fix}")));
+    };
+    if config.tunnel == TunnelChoice::Command && config.tunnel_command.is_none() {
+        needs("the tunnel `command`", "tunnel", "a program; give --tunnel-command");
+    }
+    if config.tunnel == TunnelChoice::Cloudflared && config.cloudflared_token.is_some() {
+        if config.tunnel_url.is_none() {
+            needs("cloudflared_token", "cloudflared_token", "the address of that tunnel; give --tunnel-url");
+        }
+        if config.tunnel_port == 0 {
+            needs(
+                "cloudflared_token",
+                "cloudflared_token",
+                "the port that this tunnel forwards to; give --tunnel-port",
+            );
         }
     }
 }

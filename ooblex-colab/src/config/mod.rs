@@ -3,6 +3,7 @@
 //! One table describes every setting. It gives the fields of [`Config`], the flags, the variables, the keys of the
 //! file, the help, `--print-config` and `docs/CONFIG.md`: to add a setting, add an entry to the table.
 
+mod access;
 mod file;
 mod load;
 mod models;
@@ -10,20 +11,24 @@ mod network;
 mod print;
 mod secret;
 mod setting;
+mod tunnel;
 mod types;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use self::access::HostName;
+pub(crate) use self::access::MadeTokens;
 pub(crate) use self::load::Problems;
 pub use self::load::{Invalid, Loaded, Origin, SettingError, load};
 pub use self::models::{EngineChoice, ModelUrl};
 pub use self::network::{IceServerText, PortRange, TurnText};
 pub use self::print::{markdown, print};
-pub(crate) use self::secret::HIDDEN;
 pub use self::secret::Token;
+pub(crate) use self::secret::{HIDDEN, url_safe};
 pub use self::setting::{Kind, Setting};
+pub use self::tunnel::{CommandLine, ProviderToken, PublicUrl, SshHost, TunnelChoice, UrlPattern};
 pub(crate) use self::types::without_secrets;
 pub use self::types::{LineFormat, LogLevel, SourcePlace, SourceSpec, UseGpu, WebOrigin};
 
@@ -104,7 +109,7 @@ macro_rules! settings {
 settings! {
     "Network" {
         bind: IpAddr = Kind::Text("ADDRESS", "an IP address, or localhost"), Some("127.0.0.1"),
-            "Address to listen on. With any but a loopback address, everybody who can reach it can do what needs no token.";
+            "Address to listen on. With any but a loopback address, tokens that are not set are made at the start and printed.";
         mjpeg_port: u16 = PORT, Some("8081"),
             "Port of the page, the API and the streams; 0 takes any free one.";
         webrtc_port: Option<u16> = PORT, None,
@@ -119,6 +124,12 @@ settings! {
             "Who watches, or reads the state, must show this token.";
         control_token [secret]: Option<Token> = TOKEN, None,
             "Who changes effects must show this token. It gives the rights to publish and to watch, too.";
+        open_access: bool = Kind::Bool, Some("false"),
+            "Make no tokens: whoever reaches the server may do everything that no token set here guards.";
+        allowed_hosts: Vec<HostName> = Kind::List("HOST", "names like cam.example.org; .example.org for all names below it"), None,
+            "Further names under which the server may be addressed, as behind a proxy. Addresses in digits, localhost and Colab's proxy always may.";
+        max_requests_per_second: u32 = int(1, 100_000, "requests a second"), Some("200"),
+            "Most requests from one address, twice as many at once; this machine itself is exempt.";
     }
     "Streams" {
         demo: bool = Kind::Bool, Some("false"),
@@ -209,13 +220,41 @@ settings! {
     }
     "Sessions" {
         checkpoint_dir: Option<PathBuf> = Kind::Text("FOLDER", "a path, or none"), None,
-            "Folder in which the server keeps what it is doing, for --resume; docs/CHECKPOINTS.md says what. Unless set: the folder ooblex/checkpoints of a mounted Google Drive.";
+            "Folder in which the server keeps what it is doing, for --resume; docs/CHECKPOINTS.md says what. Unless set, ooblex/checkpoints of a Google Drive that is mounted on Colab.";
         resume: bool = Kind::Bool, Some("false"),
-            "Go on with the newest checkpoint that no other server uses.";
+            "Go on with the newest checkpoint that no running server of this machine uses.";
         cache_dir: Option<PathBuf> = Kind::Text("FOLDER", "a path, or none"), None,
-            "Folder for what is expensive to get again: fetched models, unless model_dir is set, and engines built by TensorRT. Unless set: the folder ooblex/cache of a mounted Google Drive.";
+            "Folder for what takes long to get again: fetched models, unless model_dir is set, and engines built by TensorRT. Unless set, ooblex of a Google Drive that is mounted on Colab.";
         session_limit: Option<u64> = int(1, 10_080, "minutes"), None,
-            "How long the machine is lent to you, counted from the start of the server: 30, 10 and 2 minutes before the end it is said. Nothing is stopped or prolonged.";
+            "How long the machine is lent to you, counted from the start of the server: the end is announced 30, 10 and 2 minutes before. Nothing is stopped or prolonged.";
+    }
+    "Tunnel" {
+        tunnel: TunnelChoice = Kind::Text("TUNNEL", "none, ngrok, cloudflared, ssh:USER@HOST[:PORT] or command"), Some("none"),
+            "What makes the server reachable from outside; docs/TUNNELS.md describes each. The server starts also where the tunnel cannot be opened, and says why.";
+        tunnel_url: Option<PublicUrl> = Kind::Text("URL", "an origin like https://example.org"), None,
+            "Public address of the tunnel where it is known beforehand: the domain of ngrok, that of a named tunnel of cloudflared, an SSH server of your own.";
+        tunnel_port: u16 = PORT, Some("0"),
+            "Port of this machine, on loopback, that the tunnel forwards to; 0 takes any free one. A named tunnel of cloudflared needs a fixed one.";
+        ngrok_auth_token [secret]: Option<ProviderToken> = Kind::Text("TOKEN", "the token of an account with ngrok"), None,
+            "For the tunnel ngrok. The variable NGROK_AUTH_TOKEN is read, too.";
+        cloudflared_token [secret]: Option<ProviderToken> = Kind::Text("TOKEN", "the token of a named tunnel"), None,
+            "For a named tunnel of cloudflared, which needs tunnel_url and tunnel_port, too. Without it a quick tunnel is opened.";
+        cloudflared_program: Option<PathBuf> = Kind::Text("FILE", "the path of cloudflared"), None,
+            "The program cloudflared. Unless set it is looked for on PATH, and where `ooblex-colab tunnel fetch-cloudflared` puts it.";
+        tunnel_ssh_key: Option<PathBuf> = Kind::Text("FILE", "the path of a private key without passphrase"), None,
+            "Key to log in by SSH with. Unless set, ssh takes what it finds.";
+        tunnel_ssh_port: u16 = PORT, Some("80"),
+            "Port that the SSH server is to forward; 0 lets it choose one.";
+        tunnel_command: Option<CommandLine> = Kind::Text("COMMAND", "a program and its arguments, with {port} in place of the local port"), None,
+            "Program that opens the tunnel `command`, run without a shell.";
+        tunnel_url_pattern: Option<UrlPattern> = Kind::Text("PATTERN", "text without blanks, in which * stands for anything"), None,
+            "What the public URL looks like that the program, or the SSH server, prints: https://*.example.org.";
+        tunnel_quota_mb: Option<u64> = int(0, 1_000_000_000, "MB"), None,
+            "How much may go out through the tunnel; 0 for no limit. Unless set, what is known of the provider's free plan.";
+        tunnel_quota_requests: Option<u64> = int(0, 1_000_000_000_000, "requests"), None,
+            "How many requests may come through the tunnel; 0 for no limit. Unless set, what is known of the provider's free plan.";
+        tunnel_quota_minutes: u32 = int(1, 100_000, "minutes"), Some("30"),
+            "What is left of a quota is made to last at least this long: viewers through the tunnel get smaller and fewer pictures.";
     }
     "Process" {
         worker_threads: usize = int(1, 64, "threads"), Some("1"),
@@ -226,6 +265,8 @@ settings! {
             "How log lines look: text for people, json for machines.";
         announce: LineFormat = Kind::Choice(LineFormat::WORDS), Some("text"),
             "How standard output tells addresses and what becomes of them: text for people, json for machines, one object a line.";
+        stop_with_stdin: bool = Kind::Bool, Some("false"),
+            "Stop when standard input ends, and so with the program that holds its other end, even if that is killed.";
     }
 }
 

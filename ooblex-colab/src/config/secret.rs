@@ -1,6 +1,11 @@
 //! Values that must never be shown.
 
 use std::fmt;
+use std::io;
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use ring::rand::{SecureRandom, SystemRandom};
 
 use super::setting::{Setting, SettingType, one, quoted};
 
@@ -36,6 +41,24 @@ impl Token {
         Ok(Self(text))
     }
 
+    /// A new token of 256 random bits.
+    ///
+    /// # Errors
+    /// If the system has no random numbers.
+    pub(crate) fn random() -> io::Result<Self> {
+        let mut bytes = [0; 32];
+        SystemRandom::new()
+            .fill(&mut bytes)
+            .map_err(|_| io::Error::other("the system has no random numbers"))?;
+        Ok(Self(url_safe(&bytes)))
+    }
+
+    /// One that was put together from the characters of tokens.
+    pub(crate) fn made(text: String) -> Self {
+        debug_assert!(Self::new(text.as_str()).is_ok());
+        Self(text)
+    }
+
     /// The token itself, for comparing.
     pub fn expose(&self) -> &str {
         &self.0
@@ -46,6 +69,11 @@ impl Token {
     pub(crate) fn allows(c: char) -> bool {
         c.is_ascii_alphanumeric() || "-._~".contains(c)
     }
+}
+
+/// Base64 of RFC 4648 section 5, without padding.
+pub(crate) fn url_safe(bytes: &[u8]) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(bytes)
 }
 
 impl fmt::Debug for Token {
@@ -81,6 +109,22 @@ mod tests {
             assert_eq!(Token::new(bad).expect_err(bad), reason);
         }
         assert!(Token::new("x".repeat(128)).is_ok() && Token::new("x".repeat(129)).is_err());
+    }
+
+    #[test]
+    fn base64_after_rfc_4648() {
+        for (bytes, text) in [
+            ("", ""),
+            ("f", "Zg"),
+            ("fo", "Zm8"),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg"),
+            ("\u{fb}\u{3f}", "w7s_"),
+        ] {
+            assert_eq!(url_safe(bytes.as_bytes()), text);
+        }
+        let token = Token::random().expect("random");
+        assert!(Token::new(token.expose()).is_ok());
     }
 
     #[test]

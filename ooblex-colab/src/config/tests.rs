@@ -64,7 +64,14 @@ fn example(setting: &Setting) -> (String, String) {
             "https://a.example,https://b.example".into(),
             "[\"https://a.example\", \"https://b.example\"]".into(),
         ),
+        ("allowed_hosts", _) => ("a.example,.b".into(), "[\"a.example\", \".b\"]".into()),
         ("source", _) => quoted("cam=pattern"),
+        ("tunnel", _) => quoted("ssh:me@tunnel.example:2222"),
+        ("tunnel_url", _) => quoted("https://live.example.org"),
+        ("tunnel_command", _) => quoted("bore local {port} --to bore.pub"),
+        ("tunnel_url_pattern", _) => quoted("bore.pub:*"),
+        ("ngrok_auth_token" | "cloudflared_token", _) => quoted("2abcdef_0123456789"),
+        ("cloudflared_program" | "tunnel_ssh_key", _) => quoted("/opt/tunnel/file"),
         ("publish_token" | "view_token" | "control_token", _) => {
             quoted(&format!("{}-0123456789", setting.name))
         }

@@ -1,10 +1,10 @@
 //! What was chosen, to be kept over the end of the process, and taken up again.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use ooblex_core::{Options, StreamId};
+use ooblex_core::{FailurePolicy, Options, StreamId};
 use ooblex_models::Chain;
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,10 @@ use super::{EffectControl, OfStream, Params, Selection, SwitchError, from_json, 
 
 /// How long what was chosen for a stream waits for it to come back: as long as sessions of hosted notebooks last.
 const AWAITED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Who is told when something was chosen that protects somebody, before the one who chose it hears that it was done.
+#[derive(Default)]
+pub(super) struct Witness(OnceLock<Box<dyn Fn() + Send + Sync>>);
 
 /// All that was chosen.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -40,6 +44,14 @@ pub(crate) struct ChoiceOfStream {
     suspended: Option<Choice>,
 }
 
+impl Kept {
+    /// Number of the newest choice in it; 0 if there is none.
+    pub(crate) fn newest(&self) -> u64 {
+        let of_streams = self.by_stream.values().map(|of| of.applied.generation);
+        self.everywhere.iter().map(|choice| choice.generation).chain(of_streams).max().unwrap_or_default()
+    }
+}
+
 impl Choice {
     fn of(selection: &Selection) -> Self {
         let values = |options: &Options| options.iter().map(|(n, v)| (n.to_owned(), to_json(v))).collect();
@@ -63,6 +75,20 @@ impl Choice {
 }
 
 impl EffectControl {
+    /// Has `act` called after each choice that protects somebody, on the thread that chose, which waits for it. Only the
+    /// first one is heeded.
+    pub(crate) fn on_protection(&self, act: impl Fn() + Send + Sync + 'static) {
+        let _ = self.0.witness.0.set(Box::new(act));
+    }
+
+    pub(super) fn tell_witness(&self, selection: &Selection) {
+        if prepare::policy(&self.0.registry, selection) == FailurePolicy::Blank
+            && let Some(act) = self.0.witness.0.get()
+        {
+            act();
+        }
+    }
+
     /// What was chosen so far.
     pub(crate) fn kept(&self) -> Kept {
         let chosen = self.chosen();
@@ -89,10 +115,8 @@ impl EffectControl {
             // Invariant: names are those of streams; others are in no file with a good digest.
             let Ok(id) = StreamId::new(name) else { continue };
             let suspended = of.suspended.as_ref().map(|choice| self.read(choice)).transpose()?;
-            by_stream.insert(
-                id,
-                OfStream { applied: self.read(&of.applied)?, suspended, until: Some(now + AWAITED_FOR) },
-            );
+            let (applied, until) = (self.read(&of.applied)?, Some(now + AWAITED_FOR));
+            by_stream.insert(id, OfStream { applied, suspended, until });
         }
         let mut chosen = self.chosen();
         chosen.generation = chosen.generation.max(kept.generation);

@@ -4,12 +4,10 @@
 //! for the origins of the setting `cors_origins`. What changes something is refused to other sites even where a
 //! browser would not ask first: a `GET`, a form post, a WebSocket.
 
-use std::net::IpAddr;
-
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use ooblex_http::Problem;
 
-use crate::access::{Access, Right};
+use crate::access::Right;
 use crate::config::{Config, WebOrigin};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -31,8 +29,10 @@ pub(super) struct Policy {
 
 impl Policy {
     pub(super) fn new(config: &Config) -> Self {
-        let guarded = Access::new(config).is_guarded();
-        Self { shown_anywhere: is_loopback(config.bind) && !guarded, origins: config.cors_origins.clone() }
+        let tokens = [&config.publish_token, &config.view_token, &config.control_token];
+        let guarded = tokens.iter().any(|token| token.is_some());
+        let shown_anywhere = !config.reachable_from_outside() && !guarded;
+        Self { shown_anywhere, origins: config.cors_origins.clone() }
     }
 
     /// What `Access-Control-Allow-Origin` says to a request for `path`, if anything.
@@ -120,7 +120,6 @@ impl Policy {
         if !self.origins.is_empty() {
             response.append(header::VARY, HeaderValue::from_static("Origin"));
         }
-        response.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     }
 
     /// Answers the question that a browser asks before some requests; `allow` lists the methods of the path.
@@ -147,10 +146,6 @@ impl Policy {
         response.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
         Ok(())
     }
-}
-
-fn is_loopback(address: IpAddr) -> bool {
-    address.to_canonical().is_loopback()
 }
 
 /// Streams and snapshots.

@@ -3,26 +3,30 @@
 mod annotations;
 mod control;
 mod cors;
+mod headers;
 mod metrics;
 mod models;
 mod openapi;
 mod page;
+mod probe;
 mod problem;
 mod state;
 mod table;
+mod tokens;
 
 use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{ConnectInfo, Path, Request};
+use axum::extract::{Path, Request};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, Method, StatusCode, header};
 use ooblex_core::StreamId;
 use ooblex_core::hub::Hub;
-use ooblex_http::{ConnectionLimits, Peer, Problem, ProblemCode};
+use ooblex_http::{ConnectionLimits, Line, Problem, ProblemCode};
 use ooblex_live::LiveHub;
 use ooblex_live::socket::{LiveSockets, MayView};
 use ooblex_mjpeg::MjpegHub;
@@ -34,13 +38,17 @@ use self::cors::Policy;
 use self::metrics::Requests;
 pub(crate) use self::problem::switch as switch_problem;
 use self::table::{By, ROUTES};
-use crate::access::{Access, Answer, Credentials, Right, Trusted, refusal};
+use crate::access::{
+    Access, Answer, Credentials, Hosts, Identity, Rate, Right, Trusted, address_of, is_local, refusal,
+};
 use crate::annotations::AnnotationHub;
+use crate::arrival::Arrival;
 use crate::checkpoint::Keeper;
 use crate::config::{Config, Token, nearest};
 use crate::effect::EffectControl;
 use crate::graph::Graph;
 use crate::session::SessionTimer;
+use crate::tunnel::TunnelHub;
 use crate::webrtc::Publishers;
 
 /// What handlers need. Cheap to clone.
@@ -56,7 +64,10 @@ struct Shared {
     sockets: LiveSockets,
     limits: ConnectionLimits,
     access: Access,
+    hosts: Hosts,
+    rate: Rate,
     requests: Requests,
+    tunnel: TunnelHub,
     started: Instant,
     keeper: Arc<Keeper>,
 }
@@ -73,7 +84,10 @@ impl AppState {
     ) -> Self {
         let (requests, started) = (Requests::new(), Instant::now());
         let (access, sockets) = (Access::new(&config), crate::live::sockets(&config, &hub, &graph));
+        let (hosts, rate) = (Hosts::new(&config), Rate::new(config.max_requests_per_second));
+        let tunnel = TunnelHub::new(&config);
         let shared = Shared {
+            tunnel,
             config,
             hub,
             graph,
@@ -82,6 +96,8 @@ impl AppState {
             sockets,
             limits,
             access,
+            hosts,
+            rate,
             requests,
             started,
             keeper,
@@ -141,6 +157,36 @@ impl AppState {
         SessionTimer::new(self.0.started, self.0.config.session_limit)
     }
 
+    pub(crate) fn exposure(&self) -> Option<String> {
+        self.0.access.exposure(&self.0.config)
+    }
+
+    /// Under which names it may be addressed.
+    pub(crate) fn hosts(&self) -> &Hosts {
+        &self.0.hosts
+    }
+
+    /// Lets a request in if it is addressed to this server, and its sender has not asked too much.
+    fn admit(&self, request: &Request) -> Result<(), Problem> {
+        let (extensions, headers) = (request.extensions(), request.headers());
+        self.0.hosts.check(headers)?;
+        if is_local(extensions) {
+            return Ok(());
+        }
+        // Whom a tunnel does not name shares one bucket with others like it.
+        let address = address_of(extensions, headers).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        self.0.rate.take(address, self.now())?;
+        if let (Arrival::Tunnel, Some(line)) = (Arrival::of(extensions), extensions.get::<Line>()) {
+            line.hold(|| self.0.limits.admit_behind(address))?;
+        }
+        Ok(())
+    }
+
+    /// How the server is reached from outside.
+    pub(crate) fn tunnel(&self) -> &TunnelHub {
+        &self.0.tunnel
+    }
+
     fn requests(&self) -> &Requests {
         &self.0.requests
     }
@@ -197,15 +243,17 @@ impl Dispatcher {
         let found = table::find(&path);
         let operation = found.as_ref().and_then(|f| f.operation(&method));
         let mut counted = Counted::begin(&self.app, operation);
-        let mut response = match &found {
-            None => folder(&path).unwrap_or_else(|| unknown(&path).into_response()),
-            Some(found) if method == Method::OPTIONS => self.options(&path, found, request).await,
-            Some(found) => match operation {
+        let mut response = match (self.app.admit(&request), &found) {
+            (Err(problem), _) => problem.into_response(),
+            (_, None) => folder(&path).unwrap_or_else(|| unknown(&path).into_response()),
+            (_, Some(found)) if method == Method::OPTIONS => self.options(&path, found, request).await,
+            (_, Some(found)) => match operation {
                 None => not_allowed(&method, &path, found),
                 Some(index) => self.guarded(index, request, &credentials, &answer).await,
             },
         };
         self.policy.decorate(&path, &method, &headers, response.headers_mut());
+        headers::decorate(answer.is_secure(), response.headers_mut());
         counted.status = Some(response.status().as_u16());
         if let (Some(index), Some(ProblemCode(code))) =
             (operation, response.extensions().get::<ProblemCode>())
@@ -229,12 +277,13 @@ impl Dispatcher {
             return problem.into_response();
         }
         let access = self.app.access();
-        let address = request.extensions().get::<Peer>().map(|ConnectInfo(peer)| peer.ip());
+        let address = address_of(request.extensions(), request.headers());
+        let line = request.extensions().get::<Line>();
         // What anybody may have does not depend on tokens, so nothing can be learnt there by guessing.
         let plain = right == Right::Public && !matches!(ROUTES[index].path, "/" | "/view" | "/health");
         let nothing = Credentials::default();
         let looked_at = if plain { &nothing } else { credentials };
-        let identity = match access.identify(looked_at, address, self.app.now()) {
+        let identity = match access.identify(looked_at, address, line, self.app.now()) {
             Ok(identity) => identity,
             Err(problem) => return problem.into_response(),
         };
@@ -248,17 +297,30 @@ impl Dispatcher {
             return response;
         }
         request.extensions_mut().insert(Trusted(identity.recognized || !access.is_guarded()));
+        request.extensions_mut().insert::<Identity>(identity);
         request.extensions_mut().insert(MayView(identity.rights.allow(Right::View)));
         if let Some(caller) = identity.caller {
             request.extensions_mut().insert(caller);
         }
-        let opened = matches!(ROUTES[index].path, "/" | "/view") && identity.recognized;
+        let opened =
+            matches!(ROUTES[index].path, "/" | "/view") && identity.recognized && !identity.cookie_suffices;
         let mut response = self.run(index, request).await;
+        if let Some(id) = self.app.publishers().begun(&response) {
+            self.note_session(&identity, &id).await;
+        }
         if let Some(token) = credentials.of_path().filter(|_| opened) {
             answer.set_cookie(Some(token), response.headers_mut());
         }
         answer.complete(&mut response);
         response
+    }
+
+    /// Has a new session end together with the token of its owner.
+    async fn note_session(&self, identity: &Identity, id: &str) {
+        let publishers = self.app.publishers();
+        if !self.app.access().note_session(identity.grant, id, |id| publishers.lives(id)) {
+            publishers.end(id).await;
+        }
     }
 
     async fn run(&mut self, index: usize, request: Request) -> Response {

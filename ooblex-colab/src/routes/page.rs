@@ -5,10 +5,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, header};
 use ooblex_http::Problem;
 
-/// Everything comes from this server. `frame-ancestors` lets a notebook show the page in its output.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; \
-     media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
-     frame-ancestors 'self' https://colab.research.google.com https://*.googleusercontent.com https://*.colab.dev";
+use super::headers::PAGE;
 
 /// The plain client asks the server that it is told of, which may be another one.
 const CLIENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' http: https:; \
@@ -17,8 +14,7 @@ const CLIENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 's
 fn file(kind: &'static str, content: &'static str) -> Response {
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE));
     // A new version of the server brings a new page; the files are small.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     (headers, content).into_response()
@@ -65,6 +61,7 @@ macro_rules! files {
 
 /// What the pages are made of.
 const FILES: &[(&str, &str)] = files![
+    "access.js",
     "app.css",
     "app.js",
     "client.js",
@@ -74,6 +71,7 @@ const FILES: &[(&str, &str)] = files![
     "http.js",
     "ice.js",
     "icon.svg",
+    "kernel.js",
     "ladder.js",
     "ledger.js",
     "live.js",
@@ -83,11 +81,13 @@ const FILES: &[(&str, &str)] = files![
     "publish.js",
     "qr.js",
     "server.js",
+    "session.js",
     "share.js",
     "source.js",
     "source_panel.js",
     "stage.js",
     "traffic.js",
+    "tunnel.js",
     "up.js",
     "view.js",
     "watch.js",

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use super::{AppState, fresh};
 use crate::access::Trusted;
+use crate::arrival::Arrival;
 use crate::cli::VERSION;
 use crate::effect::{Params, to_json};
 
@@ -67,9 +68,9 @@ struct Status {
     viewers: usize,
     streams: Vec<StreamDetail>,
     transports: Value,
-    tunnel: Option<String>,
     session: Value,
     checkpoint: Value,
+    tunnel: Value,
 }
 
 /// The answer of `/health`.
@@ -220,6 +221,7 @@ fn reasons(app: &AppState) -> Vec<String> {
         .filter_map(|s| failure(app, s, now).map(|f| format!("stream {}: {f}", s.id())))
         .chain(app.models().problems().iter().map(ToString::to_string))
         .chain(app.keeper().problem())
+        .chain(app.tunnel().problem())
         .collect()
 }
 
@@ -246,7 +248,8 @@ pub(super) async fn health(State(app): State<AppState>, trusted: Option<Extensio
 }
 
 /// `GET /status`.
-pub(super) async fn status(State(app): State<AppState>) -> Response {
+pub(super) async fn status(State(app): State<AppState>, arrival: Option<Extension<Arrival>>) -> Response {
+    let arrival = arrival.map_or(Arrival::Direct, |Extension(arrival)| arrival);
     let now = app.now();
     let selection = app.effects().everywhere();
     let newest = app.hub().newest();
@@ -264,17 +267,20 @@ pub(super) async fn status(State(app): State<AppState>) -> Response {
         uptime_seconds: app.uptime().as_secs(),
         viewers: app.mjpeg().total_viewers(),
         streams,
-        transports: transports(&app),
-        tunnel: None,
         session: app.timer().status(Instant::now()),
         checkpoint: app.keeper().status(),
+        transports: transports(&app, arrival),
+        tunnel: app.tunnel().to_json(arrival),
     }))
 }
 
 /// Ways in and out, and why those that do not run do not.
-fn transports(app: &AppState) -> Value {
+fn transports(app: &AppState, arrival: Arrival) -> Value {
     let (publishers, sockets) = (app.publishers(), app.sockets().report());
-    let of = |name: &str, path: &str, absent: Option<&str>| json!({"name": name, "path": path, "state": if absent.is_some() { "unavailable" } else { "running" }, "reason": absent});
+    let of = |name: &str, path: &str, absent: Option<&str>| {
+        let absent = absent.or(app.tunnel().absent(path, arrival));
+        json!({"name": name, "path": path, "state": if absent.is_some() { "unavailable" } else { "running" }, "reason": absent})
+    };
     let mut webrtc = of("webrtc", "/webrtc/offer", publishers.absent());
     if let (Some(webrtc), Value::Object(more)) = (webrtc.as_object_mut(), publishers.status()) {
         webrtc.extend(more);

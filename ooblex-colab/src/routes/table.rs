@@ -3,7 +3,7 @@
 
 use axum::routing::{MethodRouter, get, post};
 
-use super::{AppState, annotations, control, models, openapi, page, state};
+use super::{AppState, annotations, control, models, openapi, page, probe, state, tokens};
 use crate::access::Right;
 
 /// Who answers.
@@ -352,7 +352,38 @@ pub(super) const ROUTES: &[Route] = &[
         "text/plain; version=0.0.4; charset=utf-8",
         By::Own(|| get(state::metrics)),
     ),
-    Route::get("/openapi.json", Right::Public, "this description", JSON, By::Own(|| get(openapi::document))),
+    Route::get(
+        "/access",
+        Right::View,
+        "what the token gives, and tokens for addresses that a page shows",
+        JSON,
+        By::Own(|| get(tokens::access)),
+    ),
+    Route::post(
+        "/tokens/{kind}/rotate",
+        Right::Control,
+        "replace a token (control, publish, view, link) by a new one, and end what the old one let in",
+        JSON,
+        By::Own(|| post(tokens::rotate)),
+    )
+    .errors(&[400, 404, 409, 503]),
+    Route::post(
+        "/tokens/{kind}/revoke",
+        Right::Control,
+        "take a token (publish, view, link) back, and end what it let in",
+        JSON,
+        By::Own(|| post(tokens::revoke)),
+    )
+    .errors(&[400, 404, 409]),
+    Route::get(
+        "/tunnel/probe/{nonce}/{step}",
+        Right::Public,
+        "by this the server finds out what its tunnel lets through; of no use to others",
+        "*/*",
+        By::Own(|| get(probe::probe)),
+    )
+    .errors(&[400, 404]),
+    Route::get("/openapi.json", Right::View, "this description", JSON, By::Own(|| get(openapi::document))),
 ];
 
 /// What the table says about a path.

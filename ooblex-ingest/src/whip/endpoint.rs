@@ -105,6 +105,7 @@ pub(super) fn created(
     let Some(published) = begun.answer() else { return Err(Problem::new(500, "internal", "no answer")) };
     let location = format!("{prefix}{}/sessions/{}", side.root(), published.id);
     let mut response = (StatusCode::CREATED, published.answer).into_response();
+    response.extensions_mut().insert(published.id);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(SDP));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

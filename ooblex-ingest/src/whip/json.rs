@@ -33,6 +33,7 @@ pub(super) async fn offer(State(shared): State<Arc<Shared>>, request: Request) -
     let Some(published) = begun.answer() else { return Err(Problem::new(500, "internal", "no answer")) };
     let answer = json!({"sdp": published.answer, "type": "answer", "pc_id": published.id.to_string()});
     let mut response = answer.to_string().into_response();
+    response.extensions_mut().insert(published.id);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
