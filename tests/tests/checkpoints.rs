@@ -58,7 +58,9 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 fn a_stopped_server_goes_on_with_effects_settings_and_counters() {
     let folder = tempfile::tempdir().unwrap();
     let server = start(folder.path(), &["--model-name=sepia", "--jpeg-quality=61", "--target-fps=0"]);
-    (0..5).for_each(|n| drop(server.upload("cam", &marked(1, n))));
+    for n in 0..5 {
+        server.upload("cam", &marked(1, n));
+    }
     server.wait_for_stream("cam", "the last picture", |stream| stream["fps_out"].as_f64() > Some(0.0));
     server.set_effect("cam", "blur|invert");
     end(server, "TERM");
