@@ -134,7 +134,8 @@ impl Left {
 }
 
 impl Server {
-    /// Starts a server on the current runtime. When this returns, it can be connected to.
+    /// Starts a server on the current runtime. When this returns, it can be connected to. With `resume` it takes effects
+    /// and counters from the checkpoint; of settings those of `config` apply.
     ///
     /// # Errors
     /// [`StartError`]; nothing is left running then.

@@ -101,7 +101,9 @@ impl Folder {
             let of = entries.iter().filter(|e| e.runtime == runtime && e.serial.is_some());
             of.filter_map(|e| self.path.join(&e.name).metadata().and_then(|m| m.modified()).ok()).max()
         };
-        let mut runtimes: Vec<_> = entries.iter().map(|e| e.runtime.clone()).collect();
+        // Of one that was killed while it started there is nothing but its lock.
+        let mut runtimes: Vec<_> =
+            entries.iter().map(|e| e.runtime.clone()).chain(locked(&self.path)?).collect();
         runtimes.sort();
         runtimes.dedup();
         runtimes.retain(|runtime| *runtime != self.runtime);
@@ -189,12 +191,25 @@ fn file_name(runtime: &str, serial: u64) -> String {
 /// The runtime and the serial number in a file's name without its ending.
 fn parse(stem: &str) -> Option<(String, u64)> {
     let (runtime, serial) = stem.strip_prefix("ooblex-")?.split_once('-')?;
-    let good = runtime.len() == 16 && runtime.bytes().all(|b| b.is_ascii_hexdigit());
-    Some((runtime.to_owned(), serial.parse().ok()?)).filter(|_| good)
+    Some((runtime.to_owned(), serial.parse().ok()?)).filter(|_| is_runtime(runtime))
+}
+
+fn is_runtime(name: &str) -> bool {
+    name.len() == 16 && name.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 fn lock_path(folder: &Path, runtime: &str) -> PathBuf {
     folder.join(format!("ooblex-{runtime}{LOCK}"))
+}
+
+/// Every server that has left a lock.
+fn locked(folder: &Path) -> io::Result<Vec<String>> {
+    let names = std::fs::read_dir(folder)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let runtime = |name: String| {
+        let runtime = name.strip_prefix("ooblex-")?.strip_suffix(LOCK)?;
+        is_runtime(runtime).then(|| runtime.to_owned())
+    };
+    Ok(names.filter_map(runtime).collect())
 }
 
 /// The lock of a server that has ended, or why it cannot be had. `None` where a folder has no locks.
@@ -301,6 +316,7 @@ mod tests {
         let mut running = Folder::open(temp.path()).expect("opened");
         write(&mut running, 1);
         for n in 0..20 {
+            drop(Folder::open(temp.path()).expect("one that was killed while it started"));
             let mut past = Folder::open(temp.path()).expect("opened");
             write(&mut past, n);
             std::fs::write(temp.path().join(file_name(past.runtime(), 2) + TEMPORARY), "half")
@@ -312,6 +328,7 @@ mod tests {
         let count = |ending: &str| names.iter().filter(|name| name.ends_with(ending)).count();
         assert!(count(ENDING) <= KEEP_OTHERS + 1, "{names:?}");
         assert!(count(TEMPORARY) <= KEEP_OTHERS, "{names:?}");
+        assert!(count(LOCK) <= KEEP_OTHERS + 2, "{names:?}");
         assert!(names.contains(&file_name(running.runtime(), 1)), "a running one's is kept");
     }
 }
