@@ -8,6 +8,7 @@ import { Ledger, parts } from "./ledger.js";
 import { ModelPanel } from "./models.js";
 import { Publisher, WAYS } from "./publish.js";
 import { Refusal, absent, detour, end, isStill, know, pageWithoutToken, request, url, wishes } from "./server.js";
+import { renderSession } from "./session.js";
 import { Share } from "./share.js";
 import { SourcePanel } from "./source_panel.js";
 import { Stage } from "./stage.js";
@@ -23,7 +24,7 @@ import { describe, renderReasons } from "./ways.js";
  *   params: import("./effects.js").Params, effect_state: string, failure: string | null, stages: ({ stage: string } & Quantiles)[] }} Stream
  * @typedef {import("./server.js").Transport} Transport
  * @typedef {{ effect: string, params: import("./effects.js").Params, newest: string | null, streams: Stream[],
- *   transports: Transport[], tunnel?: import("./tunnel.js").Tunnel | null }} Status
+ *   transports: Transport[], tunnel?: import("./tunnel.js").Tunnel | null, session?: import("./session.js").Session }} Status
  */
 
 const POLL = 1000;
@@ -291,6 +292,7 @@ class App {
     /** @type {HTMLAnchorElement} */ (byId("direct")).href = shown(path).href;
     this.share.render(sharedPage(pageWithoutToken(), status.tunnel), stream?.id ?? "", access());
     renderTunnel(byId("tunnel"), status.tunnel);
+    renderSession(byId("session"), status.session);
     const moved = movedTo();
     byId("moved").hidden = moved === null;
     if (moved) Object.assign(byId("moved-to"), { href: moved, textContent: moved });

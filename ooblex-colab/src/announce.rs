@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use crate::access::EXPOSURE_FIX;
+use crate::checkpoint::Resumed;
 use crate::cli::VERSION;
 use crate::config::{LineFormat, Token};
 use crate::server::{Server, url_of};
@@ -17,6 +18,13 @@ use crate::tunnel::{OPENING, Report, TunnelHub};
 pub(crate) enum Announcement {
     /// It can be connected to.
     Ready(Box<Ready>),
+    /// The session comes to its end, as `session_limit` says.
+    Session {
+        /// Whole minutes.
+        minutes_left: u64,
+        /// What that means.
+        warning: String,
+    },
     /// The way from outside is there, is away, or leads to another address.
     Tunnel(Tunnel),
     /// It has stopped, with nothing left.
@@ -32,6 +40,8 @@ pub(crate) struct Ready {
     also_at: Vec<String>,
     /// Whether requests need tokens.
     guarded: bool,
+    /// What is continued of an earlier session.
+    resumed: Option<Resumed>,
     /// Those that were made at the start. Configured ones are not told.
     tokens: Tokens,
     /// What is wrong, and what to do.
@@ -105,11 +115,13 @@ impl Announcement {
             urls,
             also_at: server.addresses().iter().skip(1).map(|address| url_of(*address)).collect(),
             guarded,
+            resumed: server.begun().resumed.clone(),
             tokens,
             warnings: server
                 .exposure()
                 .map(|exposed| format!("{exposed}; {EXPOSURE_FIX}"))
                 .into_iter()
+                .chain(server.begun().ignored.clone())
                 .collect(),
         }))
     }
@@ -117,6 +129,7 @@ impl Announcement {
     fn text(&self) -> String {
         match self {
             Self::Ready(ready) => ready.text(),
+            Self::Session { warning, .. } => format!("session   {warning}\n"),
             Self::Tunnel(tunnel) => tunnel.text(),
             Self::Stopped => String::new(),
         }
@@ -165,6 +178,9 @@ impl Ready {
         }
         for url in &self.also_at {
             text.push_str(&format!("also at   {url}\n"));
+        }
+        if let Some(resumed) = &self.resumed {
+            text.push_str(&format!("resumed   {}\n", resumed.sentence()));
         }
         for warning in &self.warnings {
             text.push_str(&format!("warning   {}\n", warning.replacen("; ", "\n          ", 1)));

@@ -23,7 +23,7 @@ use crate::models::models_config;
 use crate::models_cli;
 use crate::own;
 use crate::parent::watch_stdin;
-use crate::server::{Server, StartError};
+use crate::server::{Server, StartError, open_session};
 use crate::tokens_cli;
 
 /// Exit status: it could not start, or failed.
@@ -88,6 +88,14 @@ impl App {
     /// [`StartError`].
     pub async fn start(self, config: Config) -> Result<Server, StartError> {
         Server::start(config, self.registry, self.models).await
+    }
+
+    /// Starts a server with what the checkpoint holds, where one is to be resumed.
+    async fn start_resumed(self, mut loaded: Loaded) -> Result<Server, StartError> {
+        let mut session = open_session(&loaded.config).await?;
+        let origins = loaded.origins;
+        session.take_settings(&mut loaded.config, |name| !origins.contains_key(name));
+        Server::start_in(session, loaded.config, self.registry, self.models).await
     }
 
     /// Runs the program with the arguments and the environment of this process until it is told to stop.
@@ -195,7 +203,7 @@ impl App {
             Ok(runtime) => runtime,
             Err(error) => return fail(format_args!("cannot start threads: {error}")),
         };
-        let status = runtime.block_on(run_server(loaded.config, self));
+        let status = runtime.block_on(run_server(loaded, self));
         runtime.shutdown_timeout(LAST_WORK);
         status
     }
@@ -215,22 +223,22 @@ fn fetch_cloudflared() -> ExitCode {
     fail("this program was built without the feature `fetch`; install cloudflared yourself")
 }
 
-async fn run_server(config: Config, app: App) -> ExitCode {
+async fn run_server(loaded: Loaded, app: App) -> ExitCode {
     let signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => return fail(format_args!("cannot listen to signals: {error}")),
     };
-    let announce = config.announce;
-    let parent = match config.stop_with_stdin.then(watch_stdin).transpose() {
+    let announcer = Announcer::new(loaded.config.announce);
+    let parent = match loaded.config.stop_with_stdin.then(watch_stdin).transpose() {
         Ok(parent) => parent,
         Err(error) => return fail(format_args!("cannot watch standard input: {error}")),
     };
-    let server = match app.start(config).await {
+    let server = match app.start_resumed(loaded).await {
         Ok(server) => server,
         Err(error) => return fail(error),
     };
-    let announcer = Announcer::new(announce);
     announcer.tell(&Announcement::ready(&server));
+    tokio::spawn(server.timer().warn(announcer));
     tokio::spawn(announcer.follow(server.tunnel().clone()));
     let mut signals = signals;
     tokio::select! {

@@ -3,6 +3,7 @@
 use ooblex_models::engine::{GpuOptions, UseGpu};
 use ooblex_models::manager::{ModelsConfig, SearchPath};
 
+use crate::checkpoint::place;
 use crate::config::{self, Config};
 
 /// A megabyte of the settings.
@@ -22,7 +23,8 @@ pub(crate) fn models_config(config: &Config) -> ModelsConfig {
     models.gpu = gpu;
     models.threads = config.model_threads;
     models.onnxruntime = config.onnxruntime.clone();
-    models.path = SearchPath::standard(config.model_dir.clone());
+    models.path = SearchPath::standard(place::of_models(config));
+    models.engine_cache = place::of_engines(config);
     models.memory = config.model_memory * MB;
     models.hang_after = config.model_timeout;
     models
@@ -48,6 +50,7 @@ mod tests {
             "--model-threads=3",
             "--onnxruntime=/opt/ort.so",
             "--model-dir=/srv/models",
+            "--cache-dir=/srv/cache",
             "--model-memory=200",
             "--model-timeout=7",
         ];
@@ -57,6 +60,7 @@ mod tests {
         assert_eq!((models.gpu.mem_limit, models.memory), (100 << 20, 200 << 20));
         assert_eq!((models.threads, models.hang_after), (3, Duration::from_secs(7)));
         assert_eq!(models.onnxruntime.as_deref(), Some("/opt/ort.so".as_ref()));
+        assert_eq!(models.engine_cache.as_deref(), Some("/srv/cache/engines".as_ref()));
         assert_eq!(models.path.folders().first().map(|f| f.as_path()), Some("/srv/models".as_ref()));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ooblex_core::Registry;
@@ -18,11 +19,13 @@ use tokio::task::JoinHandle;
 
 use crate::access::Access;
 use crate::annotations::AnnotationHub;
+use crate::checkpoint::{Begun, Keeper, Session, kept_settings};
 use crate::config::{Config, MadeTokens, PublicUrl, UseGpu};
 use crate::effect::{EffectControl, SwitchError};
 use crate::graph::Graph;
 use crate::models::models_config;
 use crate::routes::{self, AppState};
+use crate::session::SessionTimer;
 use crate::sources::{self, AttachError};
 use crate::tunnel;
 use crate::webrtc::Publishers;
@@ -64,6 +67,20 @@ pub enum StartError {
     /// The effect to begin with is wrong.
     #[error("model_name: {0}")]
     Effect(#[from] SwitchError),
+    /// There is nothing to resume from, or it cannot be read.
+    #[error("{0}")]
+    Checkpoint(String),
+    /// An effect that a checkpoint holds cannot be had any more. To go on without it might show what it hid.
+    #[error(
+        "the checkpoint {file} cannot be continued: {source}; bring back what is missing, or start without --resume"
+    )]
+    Resume {
+        /// The checkpoint.
+        file: String,
+        /// Why.
+        #[source]
+        source: SwitchError,
+    },
     /// A source cannot be opened.
     #[error(transparent)]
     Source(#[from] AttachError),
@@ -95,6 +112,7 @@ pub struct Server {
     stop: watch::Sender<bool>,
     listeners: Vec<JoinHandle<Served>>,
     sweeper: JoinHandle<()>,
+    keeping: JoinHandle<()>,
     tunnel: Option<tunnel::Service>,
 }
 
@@ -116,21 +134,41 @@ impl Left {
 }
 
 impl Server {
-    /// Starts a server on the current runtime. When this returns, it can be connected to.
+    /// Starts a server on the current runtime. When this returns, it can be connected to. With `resume` it takes effects
+    /// and counters from the checkpoint; of settings those of `config` apply.
     ///
     /// # Errors
     /// [`StartError`]; nothing is left running then.
     ///
     /// # Panics
     /// Outside of a Tokio runtime.
-    pub async fn start(mut config: Config, registry: Registry, models: Models) -> Result<Self, StartError> {
+    pub async fn start(config: Config, registry: Registry, models: Models) -> Result<Self, StartError> {
+        let session = open_session(&config).await?;
+        Self::start_in(session, config, registry, models).await
+    }
+
+    /// Likewise, with a session that has been opened, and whose settings are in `config`.
+    pub(crate) async fn start_in(
+        session: Session,
+        mut config: Config,
+        registry: Registry,
+        models: Models,
+    ) -> Result<Self, StartError> {
         let made = config.make_tokens()?;
         models.configure(models_config(&config))?;
         config.pin.iter().try_for_each(|name| models.pin(name))?;
         if config.use_gpu == UseGpu::Required {
             require_accelerator(models.clone()).await?;
         }
-        let effects = EffectControl::new(registry, &config.model_name)?;
+        let effects =
+            EffectControl::new(registry, &config.model_name).map_err(|source| match session.resumed() {
+                Some(resumed) if resumed.sets_effect() => {
+                    StartError::Resume { file: resumed.file.clone(), source }
+                }
+                _ => StartError::Effect(source),
+            })?;
+        restore(&session, &effects).await?;
+        let keeper = Arc::new(Keeper::new(session, kept_settings(&config)));
         let sockets = listen(&config).await?;
         if let Err(error) = ooblex_http::raise_file_limit() {
             tracing::warn!(%error, "the limit on open files stays as it is");
@@ -154,8 +192,15 @@ impl Server {
         let ingest = ooblex_ingest::http::router(hub.clone(), pictures);
         let watching = ooblex_mjpeg::router(hub.clone(), mjpeg.clone());
         let publishers = Publishers::new(&config, &hub, &effects, &graph.live);
-        let app =
-            AppState::new(config.clone(), hub.clone(), graph, models.clone(), publishers, limits.clone());
+        let app = AppState::new(
+            config.clone(),
+            hub.clone(),
+            graph,
+            models.clone(),
+            publishers,
+            limits.clone(),
+            keeper.clone(),
+        );
         let router = routes::router(app.clone(), ingest, watching);
         let stop = watch::Sender::new(false);
         let addresses = sockets.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
@@ -183,8 +228,11 @@ impl Server {
             None => None,
         };
         load_pinned(models.clone())?;
+        let witness = keeper.clone();
+        effects.on_protection(move || witness.at_once());
+        let keeping = tokio::spawn(keeper.run(effects.clone(), hub.clone()));
         let sweeper = tokio::spawn(sweep(hub, effects, models));
-        Ok(Self { addresses, app, made, stop, listeners, sweeper, tunnel })
+        Ok(Self { addresses, app, made, stop, listeners, sweeper, keeping, tunnel })
     }
 
     /// The addresses it listens on, that of `mjpeg_port` first.
@@ -217,6 +265,16 @@ impl Server {
         self.app.access()
     }
 
+    /// What became of what an earlier server kept.
+    pub(crate) fn begun(&self) -> &Begun {
+        self.app.keeper().begun()
+    }
+
+    /// How long the session may last.
+    pub(crate) fn timer(&self) -> SessionTimer {
+        self.app.timer()
+    }
+
     /// How it is reached from outside.
     pub(crate) fn tunnel(&self) -> &tunnel::TunnelHub {
         self.app.tunnel()
@@ -242,6 +300,8 @@ impl Server {
     pub async fn stop(mut self) -> Left {
         self.stop.send_replace(true);
         self.sweeper.abort();
+        self.keeping.abort();
+        self.app.keeper().finish(self.app.effects(), self.app.hub()).await;
         let closing = self.tunnel.take().map(|tunnel| tokio::spawn(tunnel.stop()));
         self.app.sockets().shutdown();
         self.app.publishers().shutdown().await;
@@ -267,6 +327,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.sweeper.abort();
+        self.keeping.abort();
     }
 }
 
@@ -276,6 +337,24 @@ pub(crate) fn url_of(address: SocketAddr) -> String {
         ip if ip.is_unspecified() => format!("http://localhost:{}/", address.port()),
         _ => format!("http://{address}/"),
     }
+}
+
+/// Opens the session on a thread that may block: the folder may be far away.
+pub(crate) async fn open_session(config: &Config) -> Result<Session, StartError> {
+    let config = config.clone();
+    let task = tokio::task::spawn_blocking(move || Session::begin(&config));
+    task.await.map_err(io::Error::other)?.map_err(StartError::Checkpoint)
+}
+
+/// Has the effects go on as the checkpoint says, if there is one.
+async fn restore(session: &Session, effects: &EffectControl) -> Result<(), StartError> {
+    let (Some(checkpoint), Some(resumed)) = (session.checkpoint(), session.resumed()) else { return Ok(()) };
+    let (kept, effects, file) = (checkpoint.effects.clone(), effects.clone(), resumed.file.clone());
+    let task = tokio::task::spawn_blocking(move || effects.restore(&kept, Instant::now()));
+    let restored = task.await.map_err(io::Error::other)?;
+    restored.map_err(|source| StartError::Resume { file, source })?;
+    tracing::info!("resumed: {}", resumed.sentence());
+    Ok(())
 }
 
 async fn listen(config: &Config) -> Result<Vec<TcpListener>, StartError> {

@@ -151,8 +151,9 @@ def main_notebook(folder, wheel):
         assert "Stopped" in book.run("#@title Stop")
         assert not alive(last), "the server goes on after the stop"
         assert "run cell 5 first" in book.run("#@title Switch")
-        # A server that was killed is no obstacle either.
-        book.run("Start and show", twice=False)
+        # With Drive it goes on where it ended, also one that was killed.
+        assert "Goes on with the checkpoint" in book.run("Start and show", twice=False)
+        same("the kept effect", book.probe("server.status()['effect']"), "none")
         book.probe("server.is_running", "import os\nos.kill(server.pid, 9)\nwhile server.is_running:\n    time.sleep(0.02)")
         assert "run cell 5 first" in book.run("#@title Switch")
         book.run("Start and show")

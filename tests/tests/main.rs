@@ -7,6 +7,8 @@
 
 mod browsers;
 mod canary;
+mod checkpoint_kills;
+mod checkpoints;
 mod cli;
 mod control;
 mod deploy;
@@ -25,6 +27,7 @@ mod readers;
 mod refusals;
 mod rungs;
 mod safety;
+mod session_end;
 mod sessions;
 mod snapshots;
 mod sockets;

@@ -89,6 +89,8 @@ class Server:
         self.version: str = ready["version"]
         #: What is wrong, and what to do.
         self.warnings: List[str] = list(ready.get("warnings") or [])
+        #: What is continued of an earlier server (``docs/CHECKPOINTS.md``); ``None`` if it begins anew.
+        self.resumed: Optional[Dict[str, Any]] = ready.get("resumed")
         #: Where everything is found.
         self.urls = self._urls(ready["urls"])
         with _lock:

@@ -60,6 +60,22 @@ def test_effects_are_switched_and_unknown_ones_refused_with_those_that_are_known
     assert "sepia" in server.effects()
 
 
+def test_a_server_goes_on_where_the_one_before_ended(tmp_path):
+    kept = {"mjpeg_port": 0, "model": "none", "checkpoint_dir": tmp_path / "kept"}
+    with ooblex.start(**kept) as server:
+        assert server.resumed is None
+        server.set_effect("sepia")
+    with ooblex.start(**kept, resume=True) as server:
+        assert server.resumed["effect"] == "sepia" and server.warnings == []
+        assert server.status()["effect"] == "sepia", "what was chosen goes before the setting"
+        os.kill(server.pid, 9)
+        wait_for("its end", lambda: not server.is_running)
+    with ooblex.start(**kept, session_limit=10) as server:
+        assert (server.resumed, server.status()["effect"]) == (None, "none")
+        [event] = wait_for("the session's end", lambda: server.events("session"))
+        assert event["minutes_left"] == 10
+
+
 def test_wrong_settings_are_told_with_the_fix():
     with pytest.raises(ooblex.StartError, match="101.*100") as refused:
         ooblex.start(mjpeg_port=0, jpeg_quality=101)

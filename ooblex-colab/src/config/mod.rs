@@ -82,8 +82,22 @@ macro_rules! settings {
                 Some(Self { $($($name: $name?,)+)+ })
             }
 
+            /// Changes one setting that is not a list.
+            ///
+            /// # Errors
+            /// If there is none of that name, or the text is not allowed.
+            pub(crate) fn set(&mut self, name: &str, text: &str) -> Result<(), String> {
+                use setting::SettingType;
+                let setting = find(name).ok_or("there is no such setting")?;
+                let wrong = |_| format!("allowed: {}", setting.allowed());
+                $($(if name == stringify!($name) {
+                    self.$name = <$type as SettingType>::read(&[text.to_owned()], setting).map_err(wrong)?;
+                })+)+
+                Ok(())
+            }
+
             /// Names and values as a file would say them; `None` for what is unset.
-            fn values(&self) -> Vec<(&'static str, Option<String>)> {
+            pub(crate) fn values(&self) -> Vec<(&'static str, Option<String>)> {
                 use setting::SettingType;
                 vec![$($((stringify!($name), self.$name.to_toml()),)+)+]
             }
@@ -208,6 +222,16 @@ settings! {
             "Largest upload.";
         max_pixels: u64 = int(4_096, 268_435_456, "pixels"), Some("16000000"),
             "Largest picture, width times height.";
+    }
+    "Sessions" {
+        checkpoint_dir: Option<PathBuf> = Kind::Text("FOLDER", "a path, or none"), None,
+            "Folder in which the server keeps what it is doing, for --resume; docs/CHECKPOINTS.md says what. Unless set, ooblex/checkpoints of a Google Drive that is mounted on Colab.";
+        resume: bool = Kind::Bool, Some("false"),
+            "Go on with the newest checkpoint that no running server of this machine uses.";
+        cache_dir: Option<PathBuf> = Kind::Text("FOLDER", "a path, or none"), None,
+            "Folder for what takes long to get again: fetched models, unless model_dir is set, and engines built by TensorRT. Unless set, ooblex of a Google Drive that is mounted on Colab.";
+        session_limit: Option<u64> = int(1, 10_080, "minutes"), None,
+            "How long the machine is lent to you, counted from the start of the server: the end is announced 30, 10 and 2 minutes before. Nothing is stopped or prolonged.";
     }
     "Tunnel" {
         tunnel: TunnelChoice = Kind::Text("TUNNEL", "none, ngrok, cloudflared, ssh:USER@HOST[:PORT] or command"), Some("none"),

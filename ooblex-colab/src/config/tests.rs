@@ -51,6 +51,8 @@ fn example(setting: &Setting) -> (String, String) {
         ("webrtc" | "private_candidates", _) => ("false".into(), "false".into()),
         ("onnxruntime", _) => quoted("/opt/onnxruntime/libonnxruntime.so"),
         ("model_dir", _) => quoted("/var/lib/ooblex/models"),
+        ("checkpoint_dir", _) => quoted("/mnt/drive/checkpoints"),
+        ("cache_dir", _) => quoted("/mnt/drive/cache"),
         ("model_url", _) => quoted("https://models.example.org/v1/"),
         ("model_manifest", _) => ("/a.json,/b.json".into(), "[\"/a.json\", \"/b.json\"]".into()),
         ("backgrounds", _) => quoted("/srv/backgrounds"),

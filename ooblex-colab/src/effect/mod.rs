@@ -2,6 +2,7 @@
 
 mod care;
 mod json;
+mod keep;
 mod prepare;
 mod recover;
 
@@ -15,6 +16,8 @@ use ooblex_models::{Chain, ChainError};
 
 use self::care::Tries;
 pub(crate) use self::json::{from_json, to_json};
+pub(crate) use self::keep::Kept;
+use self::keep::Witness;
 
 /// Parameters by effect name or alias.
 pub type Params = BTreeMap<String, Options>;
@@ -61,6 +64,7 @@ struct Inner {
     registry: Registry,
     chosen: Mutex<Chosen>,
     tries: Mutex<BTreeMap<StreamId, Tries>>,
+    witness: Witness,
 }
 
 /// What was chosen for a stream that has not begun is kept this long: a publisher's connection may take half a minute.
@@ -98,12 +102,13 @@ impl EffectControl {
     /// If the chain is wrong, or needs no model and cannot be built.
     pub fn new(registry: Registry, effect: &str) -> Result<Self, SwitchError> {
         let chain = Chain::parse(effect, &registry)?;
-        let everywhere = Arc::new(Selection { chain, params: Params::new(), generation: 1 });
+        let everywhere = Arc::new(Selection { chain, params: Params::new(), generation: keep::FROM_SETTING });
         if !prepare::needs_model(&registry, &everywhere) {
             prepare::at_once(&registry, &everywhere)?;
         }
-        let chosen = Chosen { everywhere, by_stream: BTreeMap::new(), generation: 1 };
-        Ok(Self(Arc::new(Inner { registry, chosen: Mutex::new(chosen), tries: Mutex::default() })))
+        let chosen = Chosen { everywhere, by_stream: BTreeMap::new(), generation: keep::FROM_SETTING };
+        let chosen = Mutex::new(chosen);
+        Ok(Self(Arc::new(Inner { registry, chosen, tries: Mutex::default(), witness: Witness::default() })))
     }
 
     /// The kinds there are.
@@ -150,6 +155,7 @@ impl EffectControl {
         }
         // Streams that began meanwhile.
         self.attend(hub, hub.config().clock.now());
+        self.tell_witness(&selection);
         tracing::debug!(effect = %selection.chain, generation = selection.generation, "effect switched");
         Ok(selection)
     }
@@ -267,8 +273,10 @@ impl EffectControl {
             let oldest = absent.min().map(|(_, id)| id.clone());
             oldest.map(|id| chosen.by_stream.remove(&id));
         }
-        let of = OfStream { applied: selection, suspended, until };
+        let of = OfStream { applied: selection.clone(), suspended, until };
         chosen.by_stream.insert(stream.clone(), of);
+        drop(chosen);
+        self.tell_witness(&selection);
         Ok(())
     }
 

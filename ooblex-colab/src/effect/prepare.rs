@@ -90,7 +90,7 @@ fn build(registry: &Registry, selection: &Selection) -> Result<Box<dyn FrameProc
 }
 
 /// What is not known is taken for the strictest.
-fn policy(registry: &Registry, selection: &Selection) -> FailurePolicy {
+pub(super) fn policy(registry: &Registry, selection: &Selection) -> FailurePolicy {
     selection.chain.on_failure(registry).unwrap_or(FailurePolicy::Blank)
 }
 

@@ -9,6 +9,7 @@ use ooblex_models::manager::fetch::{FetchError, Fetcher, Manifest, Progress, Pul
 use ooblex_models::manager::{Models, sha256_of_file, user_folder};
 
 use super::complain;
+use crate::checkpoint::place;
 use crate::cli::ModelsArguments;
 use crate::config::Config;
 
@@ -38,7 +39,7 @@ pub(super) fn pull(
         return complain(out, "say which models to fetch, or --all; `models list` lists them");
     }
     let Some(url) = &config.model_url else { return complain(out, NO_URL) };
-    let Some(folder) = config.model_dir.clone().or_else(user_folder) else {
+    let Some(folder) = place::of_models(config).or_else(user_folder) else {
         return complain(out, "there is no folder to put models into; name one by --model-dir");
     };
     let prepared = prepare(arguments, models, url.as_str(), folder);

@@ -40,9 +40,11 @@ pub(crate) use self::problem::switch as switch_problem;
 use self::table::{By, ROUTES};
 use crate::access::{Access, Answer, Credentials, Hosts, Identity, Rate, Right, Sender, Trusted, refusal};
 use crate::annotations::AnnotationHub;
+use crate::checkpoint::Keeper;
 use crate::config::{Config, Token, nearest};
 use crate::effect::EffectControl;
 use crate::graph::Graph;
+use crate::session::SessionTimer;
 use crate::tunnel::TunnelHub;
 use crate::webrtc::Publishers;
 
@@ -64,6 +66,7 @@ struct Shared {
     requests: Requests,
     tunnel: TunnelHub,
     started: Instant,
+    keeper: Arc<Keeper>,
 }
 
 impl AppState {
@@ -74,6 +77,7 @@ impl AppState {
         models: Models,
         publishers: Publishers,
         limits: ConnectionLimits,
+        keeper: Arc<Keeper>,
     ) -> Self {
         let (requests, started) = (Requests::new(), Instant::now());
         let (access, sockets) = (Access::new(&config), crate::live::sockets(&config, &hub, &graph));
@@ -93,6 +97,7 @@ impl AppState {
             rate,
             requests,
             started,
+            keeper,
         };
         Self(Arc::new(shared))
     }
@@ -137,6 +142,16 @@ impl AppState {
 
     pub(crate) fn access(&self) -> &Access {
         &self.0.access
+    }
+
+    /// What is kept for the next server.
+    pub(crate) fn keeper(&self) -> &Keeper {
+        &self.0.keeper
+    }
+
+    /// How long the session may last.
+    pub(crate) fn timer(&self) -> SessionTimer {
+        SessionTimer::new(self.0.started, self.0.config.session_limit)
     }
 
     pub(crate) fn exposure(&self) -> Option<String> {

@@ -81,6 +81,7 @@ const FILES: &[(&str, &str)] = files![
     "publish.js",
     "qr.js",
     "server.js",
+    "session.js",
     "share.js",
     "source.js",
     "source_panel.js",

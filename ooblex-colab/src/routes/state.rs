@@ -68,6 +68,8 @@ struct Status {
     viewers: usize,
     streams: Vec<StreamDetail>,
     transports: Value,
+    session: Value,
+    checkpoint: Value,
     tunnel: Value,
 }
 
@@ -218,6 +220,7 @@ fn reasons(app: &AppState) -> Vec<String> {
         .filter(open)
         .filter_map(|s| failure(app, s, now).map(|f| format!("stream {}: {f}", s.id())))
         .chain(app.models().problems().iter().map(ToString::to_string))
+        .chain(app.keeper().problem())
         .chain(app.tunnel().problem())
         .collect()
 }
@@ -264,6 +267,8 @@ pub(super) async fn status(State(app): State<AppState>, arrival: Option<Extensio
         uptime_seconds: app.uptime().as_secs(),
         viewers: app.mjpeg().total_viewers(),
         streams,
+        session: app.timer().status(Instant::now()),
+        checkpoint: app.keeper().status(),
         transports: transports(&app, arrival),
         tunnel: app.tunnel().to_json(arrival),
     }))

@@ -50,7 +50,8 @@ fn site_of(flags: &[&str], registry: Registry, models: Models) -> Site {
     let ingest = ooblex_ingest::http::router(hub.clone(), PictureLimits::default());
     let watching = ooblex_mjpeg::router(hub.clone(), mjpeg.clone());
     let publishers = Publishers::new(&config, &hub, &effects, &graph.live);
-    let app = AppState::new(config, hub, graph, models, publishers, ConnectionLimits::default());
+    let keeper = std::sync::Arc::new(crate::checkpoint::Keeper::new(Default::default(), Default::default()));
+    let app = AppState::new(config, hub, graph, models, publishers, ConnectionLimits::default(), keeper);
     Site { router: router(app.clone(), ingest, watching), app }
 }
 

@@ -27,6 +27,7 @@ mod torch;
 mod weights;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 pub use self::choice::{Choice, EngineReport, PassedOver, choose, open};
@@ -99,6 +100,8 @@ pub struct LoadOptions {
     pub gpu: GpuOptions,
     /// Threads within one operation on the CPU.
     pub threads: usize,
+    /// Folder in which engines are kept that an accelerator builds, for this kind of GPU alone; `None` keeps none.
+    pub engine_cache: Option<PathBuf>,
     /// Most items of a batch: the size of the first dimension where a model leaves it open.
     pub max_batch: usize,
 }
@@ -106,7 +109,13 @@ pub struct LoadOptions {
 impl Default for LoadOptions {
     /// An accelerator if there is one, one thread, batches of up to 16 on an accelerator.
     fn default() -> Self {
-        Self { use_gpu: UseGpu::Auto, gpu: GpuOptions::default(), threads: 1, max_batch: 16 }
+        Self {
+            use_gpu: UseGpu::Auto,
+            gpu: GpuOptions::default(),
+            threads: 1,
+            engine_cache: None,
+            max_batch: 16,
+        }
     }
 }
 

@@ -26,6 +26,8 @@ pub struct ModelsConfig {
     pub onnxruntime: Option<PathBuf>,
     /// Where weights are looked for.
     pub path: SearchPath,
+    /// Folder in which TensorRT's engines are kept, by GPU, versions and weights; `None` keeps none.
+    pub engine_cache: Option<PathBuf>,
     /// Most bytes of host memory that models on the CPU may use together.
     pub memory: u64,
     /// Who tells how much memory the device has; `None` asks NVIDIA's library, if the feature `nvml` is there.
@@ -49,6 +51,7 @@ impl Default for ModelsConfig {
             threads: 1,
             onnxruntime: None,
             path: SearchPath::standard([]),
+            engine_cache: None,
             memory: 1024 << 20,
             device_memory: None,
             hang_after: Duration::from_secs(10),

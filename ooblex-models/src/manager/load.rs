@@ -1,5 +1,6 @@
 //! Loading models, and what happens when one is lost or memory runs out.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -143,6 +144,7 @@ impl Models {
         let config = self.config();
         let mut options = LoadOptions::default();
         (options.use_gpu, options.gpu, options.threads) = (use_gpu, config.gpu, config.threads);
+        options.engine_cache = self.engines_of_this_gpu();
         let gone = Gone::default();
         let order = Order {
             weights: weights.clone(),
@@ -159,6 +161,12 @@ impl Models {
             entry.state().watch(Stuck { gone, bytes, on_device: false });
         }
         result
+    }
+
+    /// Where engines of this GPU are kept. Of one whose name is not known none are: they might be another one's.
+    fn engines_of_this_gpu(&self) -> Option<PathBuf> {
+        let cache = self.config().engine_cache.as_ref()?;
+        Some(cache.join(folder_of(&self.device_memory()?.name()?)))
     }
 
     fn weights(&self, entry: &Entry, engine: &dyn Engine) -> Result<Weights, ModelError> {
@@ -234,5 +242,21 @@ fn costs_much(error: &ModelError) -> bool {
         }
         ModelError::Engine { .. } => true,
         _ => false,
+    }
+}
+
+/// A GPU's name as that of a folder.
+fn folder_of(gpu: &str) -> String {
+    gpu.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gpus_name_makes_a_folder_and_no_path() {
+        assert_eq!(folder_of("NVIDIA A100-SXM4-40GB"), "NVIDIA-A100-SXM4-40GB");
+        assert_eq!(folder_of("../x/Tesla T4"), "---x-Tesla-T4");
     }
 }

@@ -7,12 +7,16 @@ use ort::ep::{self, ArenaExtendStrategy, ExecutionProviderDispatch};
 use super::elf;
 use crate::engine::GpuOptions;
 
-/// Providers to try, the fastest first, each with its name.
-pub(super) fn attempts(options: GpuOptions) -> Vec<(&'static str, Vec<ExecutionProviderDispatch>)> {
+/// Providers to try, the fastest first, each with its name; `engines` is where TensorRT keeps what it builds.
+#[cfg_attr(not(feature = "onnx-tensorrt"), allow(unused_variables))]
+pub(super) fn attempts(
+    options: GpuOptions,
+    engines: impl FnOnce() -> Option<PathBuf>,
+) -> Vec<(&'static str, Vec<ExecutionProviderDispatch>)> {
     vec![
         // What TensorRT does not take it hands to CUDA.
         #[cfg(feature = "onnx-tensorrt")]
-        ("TensorRT", vec![tensorrt(options), cuda(options)]),
+        ("TensorRT", vec![tensorrt(options, engines()), cuda(options)]),
         ("CUDA", vec![cuda(options)]),
     ]
 }
@@ -40,12 +44,19 @@ fn cuda(options: GpuOptions) -> ExecutionProviderDispatch {
 }
 
 #[cfg(feature = "onnx-tensorrt")]
-fn tensorrt(options: GpuOptions) -> ExecutionProviderDispatch {
-    ep::TensorRT::default()
+fn tensorrt(options: GpuOptions, engines: Option<PathBuf>) -> ExecutionProviderDispatch {
+    let provider = ep::TensorRT::default()
         .with_device_id(options.device.try_into().unwrap_or(i32::MAX))
-        .with_max_workspace_size(limit(options))
-        .build()
-        .error_on_failure()
+        .with_max_workspace_size(limit(options));
+    let provider = match engines {
+        None => provider,
+        Some(folder) => provider
+            .with_engine_cache(true)
+            .with_engine_cache_path(folder.display())
+            .with_timing_cache(true)
+            .with_timing_cache_path(folder.display()),
+    };
+    provider.build().error_on_failure()
 }
 
 fn limit(options: GpuOptions) -> usize {
@@ -121,7 +132,7 @@ mod tests {
             told.contains("device 0") && told.contains("4096 MB") && told.contains("heuristic"),
             "{told}"
         );
-        assert_eq!(attempts(GpuOptions::default()).last().map(|(name, _)| *name), Some("CUDA"));
+        assert_eq!(attempts(GpuOptions::default(), || None).last().map(|(name, _)| *name), Some("CUDA"));
     }
 
     #[test]

@@ -13,6 +13,8 @@
 mod cuda;
 #[cfg(any(feature = "onnx-cuda", test))]
 mod elf;
+#[cfg(any(feature = "onnx-cuda", test))]
+mod engines;
 mod environment;
 #[cfg(any(feature = "onnx-cuda", test))]
 mod explain;
@@ -93,7 +95,9 @@ impl Onnx {
         let built_for =
             cuda.map_or_else(String::new, |major| format!(" (this ONNX Runtime is built for CUDA {major})"));
         let mut reasons = Vec::new();
-        for (name, providers) in cuda::attempts(options.gpu) {
+        let engines =
+            || engines::folder(options.engine_cache.as_ref()?, &self.library.version, &weights.data);
+        for (name, providers) in cuda::attempts(options.gpu, engines) {
             let (probed, logged) = environment::with_errors(|| self.probe(weights, options, providers));
             match probed {
                 Ok(probed) if probed.ran != DeviceKind::Cpu => {
