@@ -56,7 +56,9 @@ function byElement(track, onFrame) {
     if (!running) return;
     const captured = about.captureTime === undefined ? now() : performance.timeOrigin + about.captureTime;
     const [width, height] = [video.videoWidth, video.videoHeight];
-    const picture = "VideoFrame" in window ? new VideoFrame(video) : video;
+    // Told no time, Firefox gives all frames of a camera the time 0, by which they could not be told apart.
+    const timestamp = Math.round(1000 * (captured - performance.timeOrigin));
+    const picture = "VideoFrame" in window ? new VideoFrame(video, { timestamp }) : video;
     onFrame({ picture, width, height, captured });
     video.requestVideoFrameCallback(look);
   };

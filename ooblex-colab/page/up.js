@@ -5,6 +5,7 @@
 import { eachFrame, now, release } from "./frames.js";
 import { RungError } from "./ladder.js";
 import { Pace, Quantiles, Rate, heightFor, sizeWithin } from "./pace.js";
+import { isPrompt } from "./prompt.js";
 import { HEADER, message } from "./wire.js";
 
 /** @typedef {import("./wire.js").Codec} Codec */
@@ -35,16 +36,19 @@ const CONFIGS = /** @type {Record<"h264" | "vp8", object>} */ ({
 const configure = (codec, size, kbps) =>
   /** @type {VideoEncoderConfig} */ ({ ...CONFIGS[codec], ...size, bitrate: kbps * 1000, framerate: MOST_VIDEO, latencyMode: "realtime" });
 
-/** The codecs that this browser encodes, those that cost least first, and why video is not among them. */
+/** The codecs that this browser encodes, those that cost least first and those that come late last, and why video is not among them. */
 export async function encoders() {
   /** @type {Codec[]} */
   const codecs = [];
+  /** @type {Codec[]} */
+  const late = [];
   if (!("VideoEncoder" in window) || !("VideoFrame" in window)) return { codecs, absent: "this browser does not encode video for pages (WebCodecs)" };
   for (const codec of /** @type {const} */ (["h264", "vp8"])) {
     const config = configure(codec, { width: 1280, height: 720 }, KBPS.start);
     const { supported } = await VideoEncoder.isConfigSupported(config).catch(() => ({ supported: false }));
-    if (supported) codecs.push(codec);
+    if (supported) ((await isPrompt(config)) ? codecs : late).push(codec);
   }
+  codecs.push(...late);
   return { codecs, absent: codecs.length > 0 ? "" : "this browser encodes neither H.264 nor VP8 for pages" };
 }
 

@@ -76,7 +76,7 @@ export class WebRtcSender {
     this.timer = 0;
     this.patience = 0;
     this.at = 0;
-    this.heard = { packets: -1, at: 0 };
+    this.heard = { count: -1, at: 0 };
     this.sent = 0;
     this.bytes = 0;
     this.codec = "";
@@ -187,11 +187,11 @@ export class WebRtcSender {
     const transport = all.find((s) => s.type === "transport" && s.selectedCandidatePairId);
     const pairs = all.filter((s) => s.type === "candidate-pair");
     const pair = of(transport?.selectedCandidatePairId) ?? pairs.find((s) => s.nominated && s.state === "succeeded");
-    // The server may answer by another pair than the one that is sent by.
-    const packets = pairs.reduce((sum, s) => sum + (s.packetsReceived ?? 0), 0);
+    // The server may answer by another pair than the one that is sent by. Firefox counts bytes alone.
+    const heard = pairs.reduce((sum, s) => sum + (s.packetsReceived ?? s.bytesReceived ?? 0), 0);
     // A page that was itself held up does not know what came meanwhile.
     const late = now() - this.at > 3 * REPORT;
-    if (packets !== this.heard.packets || late) this.heard = { packets, at: now() };
+    if (heard !== this.heard.count || late) this.heard = { count: heard, at: now() };
     else if (now() - this.heard.at > SILENT) this.fail?.(new RungError(`the server was silent for ${SILENT / 1000} s`));
     const frames = video?.framesEncoded ?? 0;
     [this.sent, this.at] = [frames, now()];

@@ -6,26 +6,23 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use serde_json::{Value, json};
 
 use crate::browser::{Scripted, from_base64};
-use crate::server::{collect, root};
+use crate::server::root;
 use crate::tools::{Process, find};
 use crate::{PATIENCE, wait_for};
 
 /// How a profile of tests differs from a new one.
-const PREFERENCES: [(&str, &str); 12] = [
+const PREFERENCES: [(&str, &str); 10] = [
     // Firefox takes a free port and writes it into its profile.
     ("marionette.port", "0"),
     // A camera without a device: a plain colour that changes, and a stamp. Nobody is asked.
     ("media.navigator.streams.fake", "true"),
     ("media.navigator.permission.disabled", "true"),
     ("media.autoplay.default", "0"),
-    // What scripts say and what they throw goes to the output.
-    ("devtools.console.stdout.content", "true"),
-    ("browser.dom.window.dump.enabled", "true"),
     // It stays alone: nothing is asked of, told to or fetched from its makers.
     ("app.normandy.enabled", "false"),
     ("datareporting.policy.dataSubmissionEnabled", "false"),
@@ -41,7 +38,6 @@ const LONGEST: usize = 64 << 20;
 #[derive(Debug)]
 pub struct Firefox {
     connection: Mutex<Connection>,
-    output: Arc<Mutex<String>>,
     process: Process,
     _profile: tempfile::TempDir,
 }
@@ -64,20 +60,17 @@ impl Firefox {
         let profile = tempfile::tempdir().unwrap();
         let lines = PREFERENCES.map(|(name, value)| format!("user_pref(\"{name}\", {value});\n"));
         std::fs::write(profile.path().join("user.js"), lines.concat()).unwrap();
-        let mut child = Command::new(program)
+        let child = Command::new(program)
             // Without the last one scripts cannot ask the browser itself what its console holds.
             .args(["--headless", "--no-remote", "--marionette", "--remote-allow-system-access", "--profile"])
             .arg(profile.path())
             .env("HOME", profile.path())
             .env("MOZ_CRASHREPORTER_DISABLE", "1")
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .spawn()
             .expect("Firefox starts");
-        let output = Arc::new(Mutex::new(String::new()));
-        collect(child.stdout.take().unwrap(), &output);
-        collect(child.stderr.take().unwrap(), &output);
         let process = Process(child);
         let place = profile.path().join("MarionetteActivePort");
         let stream = wait_for("Firefox to listen", || {
@@ -88,7 +81,7 @@ impl Firefox {
         let mut connection = Connection { stream, last: 0 };
         let hello = connection.receive();
         assert_eq!(hello["marionetteProtocol"], 3, "{hello}");
-        let firefox = Self { connection: Mutex::new(connection), output, process, _profile: profile };
+        let firefox = Self { connection: Mutex::new(connection), process, _profile: profile };
         // A page with a live picture never finishes loading.
         firefox.command("WebDriver:NewSession", &json!({ "pageLoadStrategy": "none" }));
         let patience = PATIENCE.as_millis() as u64;
@@ -124,24 +117,17 @@ impl Firefox {
             .unwrap();
     }
 
-    /// What scripts of pages have said as warnings and errors or have thrown, and what the browser has against pages.
+    /// What scripts of pages have thrown, and what the browser has against pages. What they say by `console` is not there:
+    /// it never reaches the browser's own list.
     #[track_caller]
     pub fn complaints(&self) -> Vec<String> {
-        let output = self.output.lock().unwrap().clone();
-        let said = ["console.error:", "console.warn:", "JavaScript error: http", "JavaScript warning: http"];
-        let mut found: Vec<String> = output
-            .lines()
-            .filter(|line| said.iter().any(|beginning| line.starts_with(beginning)))
-            .map(str::to_owned)
-            .collect();
         let ask = "return Services.console.getMessageArray() \
             .filter((said) => said instanceof Ci.nsIScriptError && /^http/.test(said.sourceName)) \
             .map((said) => `${said.category}: ${said.errorMessage} (${said.sourceName}:${said.lineNumber})`)";
         self.command("Marionette:SetContext", &json!({ "value": "chrome" }));
         let told = self.run(ask);
         self.command("Marionette:SetContext", &json!({ "value": "content" }));
-        found.extend(told.as_array().unwrap().iter().map(ToString::to_string));
-        found
+        told.as_array().unwrap().iter().map(ToString::to_string).collect()
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use ooblex_tests::multipart::Viewer;
 use ooblex_tests::server::{self, Server};
+use ooblex_tests::tools::parse_metrics;
 use ooblex_tests::{PATIENCE, wait_for};
 use serde_json::{Value, json};
 
@@ -145,6 +146,20 @@ fn a_tunnel_by_a_program_is_opened_probed_and_counted() {
     }
     let sent = tunnel_of(&tunnelled.server)["traffic"]["sent_bytes"].as_u64().unwrap();
     assert!(sent > before["sent_bytes"].as_u64().unwrap() + sizes, "{sent} {sizes}");
+    let metrics = tunnelled.server.get(&format!("/t/{CONTROL}/metrics")).expect(200);
+    for state in ["up", "reconnecting", "down"] {
+        let line = format!(
+            "ooblex_tunnel_state{{provider=\"command\",state=\"{state}\"}} {}",
+            u8::from(state == "up")
+        );
+        assert!(metrics.text().lines().any(|l| l == line), "{line}: {}", metrics.text());
+    }
+    let samples = parse_metrics(metrics.text());
+    let value =
+        |name: &str| samples.iter().find(|s| s.name == format!("ooblex_tunnel_{name}")).map(|s| s.value);
+    assert_eq!((value("opened_total"), value("slowed"), value("limit_bytes")), (Some(1.0), Some(0.0), None));
+    assert!(value("sent_bytes_total") >= Some(sent as f64) && value("received_bytes_total") > Some(0.0));
+    assert!(value("requests_total") >= before["requests"].as_f64().map(|n| n + 2.0), "{samples:?}");
     let health = tunnelled.server.json(&format!("/t/{CONTROL}/health"));
     assert_eq!(health["status"], "healthy", "{health}");
     assert!(tunnelled.server.log().contains("tunnel    http://127.0.0.1:"), "{}", tunnelled.server.log());

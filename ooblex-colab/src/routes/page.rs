@@ -78,6 +78,7 @@ const FILES: &[(&str, &str)] = files![
     "mjpeg.js",
     "models.js",
     "pace.js",
+    "prompt.js",
     "publish.js",
     "qr.js",
     "server.js",
