@@ -4,6 +4,7 @@
 import { eachFrame, now, release } from "./frames.js";
 import { RungError } from "./ladder.js";
 import { Pace, Quantiles, pauseBefore, sizeWithin } from "./pace.js";
+import { quota } from "./quota.js";
 import { picturesASecond } from "./tunnel.js";
 import { JpegMaker } from "./up.js";
 
@@ -20,13 +21,16 @@ const MOST_FAILURES = 3;
 const BEGIN = 3000;
 
 /**
- * Fetches something that is no page: HTML is said to be what it is.
+ * Fetches something that is no page: HTML is said to be what it is. While a quota is used up nothing is asked.
  * @param {string | URL} url
  * @param {RequestInit} [init]
  */
 export async function fetchPlain(url, init = {}) {
+  quota.check(now());
   // Without encryption it is by the referrer that the server knows its own page.
   const response = await fetch(url, { referrerPolicy: "same-origin", ...init, headers: { ...PLAIN, ...init.headers } });
+  quota.learn(response, now());
+  quota.check(now());
   if (/^text\/html/i.test(response.headers.get("Content-Type") ?? "")) {
     throw new RungError(`the tunnel or proxy answered with a page of its own (${response.status}) where the server's answer was expected; open this address in a new tab and follow that page once`);
   }

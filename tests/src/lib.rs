@@ -13,6 +13,7 @@ pub mod coturn;
 pub mod frames;
 pub mod http;
 pub mod jpeg;
+pub mod link;
 pub mod mark;
 pub mod multipart;
 pub mod netns;

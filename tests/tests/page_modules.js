@@ -1,7 +1,7 @@
 // Checks of the page's modules that need no page. The body of an asynchronous function: `base` is where the modules are;
 // returns what is wrong, one sentence each.
 const load = (name) => import(`${base}${name}.js`);
-const [wire, pace, ladders, qr, ledger, webrtc] = await Promise.all(["wire", "pace", "ladder", "qr", "ledger", "webrtc"].map(load));
+const [wire, pace, ladders, qr, ledger, webrtc, quotas] = await Promise.all(["wire", "pace", "ladder", "qr", "ledger", "webrtc", "quota"].map(load));
 const wrong = [];
 const same = (what, got, wanted) => {
   const [a, b] = [JSON.stringify(got), JSON.stringify(wanted)];
@@ -215,6 +215,60 @@ const fails = (what, act, text) => {
   same("ever more rarely", world.waits, [30_000, 60_000, 120_000]);
   ladder.stop();
 
+  // One that has not begun in time is waited for while the next one runs, and takes over when it begins.
+  const late = (name) => {
+    let settle;
+    const coming = new Promise((begun, failed) => (settle = { begun, failed }));
+    works[name] = new ladders.Late(`${name} is late`, coming, () => log.push(`x${name}`));
+    return settle;
+  };
+  const begun = (name) => ({ ended: new Promise((done) => (ends[name] = (text) => done(new ladders.RungError(text)))), stop: () => log.push(`-${name}`) });
+  Object.assign(works, { a: false, c: true });
+  let coming = late("b");
+  ({ ladder, states } = began({ upgrades: "beside" }));
+  await settle();
+  same("waited for", [log.join(), states.at(-1).rung, states.at(-1).reasons], ["a,b,c", "c", [["a", "a is shut"], ["b", "b is late"]]]);
+  world.sleeps.at(-1).done();
+  await settle();
+  same("not begun twice", log.join(), "a,b,c,a");
+  coming.begun(begun("b"));
+  await settle();
+  same("late, but better", [log.slice(4), states.at(-1).rung, states.at(-1).reasons], [["-c"], "b", [["a", "a is shut"]]]);
+  ladder.stop();
+  same("stopped, not given up", log.slice(5), ["-b"]);
+  coming = late("b");
+  ({ ladder, states } = began({ upgrades: "beside" }));
+  await settle();
+  coming.failed(new ladders.RungError("b never began"));
+  await settle();
+  same("never", [states.at(-1).rung, states.at(-1).reasons], ["c", [["a", "a is shut"], ["b", "b never began"]]]);
+  ladder.stop();
+  // Nothing else works; then it is given up where a better one begins, or the page stops watching.
+  works.c = false;
+  coming = late("b");
+  ({ ladder, states } = began({ upgrades: "beside" }));
+  await settle();
+  same("the last hope", [log.join(), states.at(-1).phase, world.waits], ["a,b,c", "trying", []]);
+  coming.begun(begun("b"));
+  await settle();
+  same("begun at last", states.at(-1).rung, "b");
+  ladder.stop();
+  works.c = true;
+  late("b");
+  ({ ladder, states } = began({ upgrades: "beside" }));
+  await settle();
+  works.a = true;
+  world.sleeps.at(-1).done();
+  await settle();
+  same("given up for a better one", [log.slice(3), states.at(-1).rung], [["a", "-c", "xb"], "a"]);
+  ladder.stop();
+  works.a = false;
+  late("b");
+  ({ ladder, states } = began({ upgrades: "beside" }));
+  await settle();
+  ladder.stop();
+  same("given up with all", log.slice(3), ["xb", "-c"]);
+
   // Where two must not run at a time, a probe decides before the lower one is given up.
   Object.assign(works, { a: false, b: false, c: true });
   ({ ladder, states } = began());
@@ -228,6 +282,35 @@ const fails = (what, act, text) => {
   same("changed over", log.slice(5), ["a?", "b?", "-c", "b"]);
   same("runs", states.at(-1).rung, "b");
   ladder.stop();
+}
+
+// A quota that is used up: pauses that double, or as long as is asked for, until something passes.
+{
+  const quota = new quotas.Quota();
+  const answer = (status, type, after) => ({ status, headers: new Headers({ "Content-Type": type, ...(after && { "Retry-After": after }) }) });
+  const left = (at) => {
+    try {
+      quota.check(at);
+      return 0;
+    } catch (error) {
+      return Number(/used up \(429\).* asked again in (\d+) s$/.exec(error.message)[1]);
+    }
+  };
+  quota.learn(answer(429, "application/problem+json"), 0);
+  quota.learn(answer(502, "text/html"), 0);
+  same("the server's own limits, and other troubles", left(0), 0);
+  quota.learn(answer(429, "text/html"), 0);
+  quota.learn(answer(429, "text/html"), 100);
+  same("several answers count once", [left(100), left(4999), left(5000)], [5, 1, 0]);
+  quota.learn(answer(429, "text/plain"), 5000);
+  same("twice as long", left(5000), 10);
+  quota.learn(answer(429, "text/html", "77"), 20_000);
+  same("as is asked for", left(20_000), 77);
+  for (let at = 100_000; at < 9e6; at += 1e6) quota.learn(answer(429, "text/html"), at);
+  same("the longest", left(8_100_000), 300);
+  quota.learn(answer(200, "application/json"), 9e6);
+  quota.learn(answer(429, "text/html"), 1e7);
+  same("from the beginning", left(1e7), 5);
 }
 
 // QR codes: the Reed-Solomon example of the standard's readers, and symbols that other encoders made.
