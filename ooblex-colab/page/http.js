@@ -50,9 +50,12 @@ export class HttpUp {
   /**
    * @param {MediaStreamTrack} track stays the caller's
    * @param {string | URL} url
-   * @param {Way & { height?: number, silent?: string }} [way] `silent`: what may be wrong where nothing is answered
+   * @param {Way & { height?: number, silent?: string, held?: import("./held.js").Held | null }} [way] `silent`: what may be
+   *   wrong where nothing is answered; `held`: where what is sent stays until its findings come
    */
-  constructor(track, url, { ask = fetchPlain, most = UPLOADS, height = 720, silent = "" } = {}) {
+  constructor(track, url, { ask = fetchPlain, most = UPLOADS, height = 720, silent = "", held = null } = {}) {
+    this.held = held;
+    held?.begin();
     this.silent = silent;
     this.track = track;
     this.url = url;
@@ -101,6 +104,7 @@ export class HttpUp {
     try {
       const began = now();
       this.size = sizeWithin(taken.width, taken.height, this.height);
+      this.held?.keep(taken);
       const body = await this.jpeg.make(taken, this.size);
       this.encodeTimes.add(now() - began);
       this.sent += 1;
@@ -110,6 +114,7 @@ export class HttpUp {
       const signal = AbortSignal.any([this.control.signal, AbortSignal.timeout(DEADLINE)]);
       const response = await this.ask(this.url, { method: "POST", body: /** @type {BodyInit} */ (body), headers, signal });
       if (!response.ok) throw await refusal(response);
+      this.held?.numbered(taken.captured, Number(response.headers.get("X-Ooblex-Sequence")));
       this.tripTimes.add(now() - sentAt);
       this.failures = 0;
       this.acknowledged += 1;

@@ -50,7 +50,7 @@ export async function passes(url, signal) {
 /**
  * @typedef {object} Wanted
  * @property {string} url
- * @property {{ track: MediaStreamTrack, codecs: Codec[] }} [publish]
+ * @property {{ track: MediaStreamTrack, codecs: Codec[], held?: import("./held.js").Held | null }} [publish]
  * @property {{ canvas: HTMLCanvasElement, codecs: Codec[] }} [view]
  * @property {string} [resume] token of an earlier session
  */
@@ -156,6 +156,7 @@ export class LiveSession {
         backlog: () => this.socket?.bufferedAmount ?? 0,
         stamp: (milliseconds) => 1000 * (milliseconds + this.clock.offset),
         fail: (error) => this.fail?.(error),
+        held: publish.held ?? undefined,
       });
     }
     if (view && welcome.view) {

@@ -13,6 +13,7 @@ mod live;
 mod metadata;
 mod networks;
 mod notebook;
+mod overlay;
 mod page;
 mod page_tunnels;
 mod privacy;

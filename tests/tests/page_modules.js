@@ -1,7 +1,7 @@
 // Checks of the page's modules that need no page. The body of an asynchronous function: `base` is where the modules are;
 // returns what is wrong, one sentence each.
 const load = (name) => import(`${base}${name}.js`);
-const [wire, pace, ladders, qr, ledger, webrtc, quotas] = await Promise.all(["wire", "pace", "ladder", "qr", "ledger", "webrtc", "quota"].map(load));
+const [wire, pace, ladders, qr, ledger, webrtc, quotas, helds, sketches, wheps] = await Promise.all(["wire", "pace", "ladder", "qr", "ledger", "webrtc", "quota", "held", "sketch", "whep"].map(load));
 const wrong = [];
 const same = (what, got, wanted) => {
   const [a, b] = [JSON.stringify(got), JSON.stringify(wanted)];
@@ -311,6 +311,63 @@ const fails = (what, act, text) => {
   quota.learn(answer(200, "application/json"), 9e6);
   quota.learn(answer(429, "text/html"), 1e7);
   same("from the beginning", left(1e7), 5);
+}
+
+// Pictures wait for what is found in them: each is shown with its own findings, in order, and none is kept for long.
+{
+  const shown = [];
+  const held = new helds.Held((picture, found, captured) => shown.push([captured, found.sequence]));
+  const picture = document.createElement("canvas");
+  const keep = (captured) => held.keep({ picture, width: 64, height: 48, captured });
+  const tell = (sequence) => held.tell({ sequence, items: [] });
+  const news = () => shown.splice(0);
+  [1, 2, 3, 4].forEach(keep);
+  held.numbered(1, 101);
+  tell(101);
+  same("findings after the number", news(), [[1, 101]]);
+  tell(103);
+  same("without a picture yet", news(), []);
+  held.numbered(2, 102);
+  held.numbered(3, 103);
+  same("the number after the findings", news(), [[3, 103]]);
+  tell(102);
+  held.numbered(2, 102);
+  same("older ones are gone", [news(), held.dropped.unmatched], [[], 1]);
+  tell(104);
+  held.numbered(4, 105);
+  same("those of another frame", news(), []);
+  tell(105);
+  same("those of its own", news(), [[4, 105]]);
+  for (let captured = 10; captured < 50; captured += 1) keep(captured);
+  same("no more than that", [held.waiting.size, held.waiting.keys().next().value, held.dropped.unmatched], [16, 34, 25]);
+  for (let sequence = 200; sequence < 240; sequence += 1) tell(sequence);
+  same("nor of these", [held.found.size, held.found.keys().next().value], [16, 224]);
+  held.begin();
+  held.numbered(49, 239);
+  same("another connection numbers anew", [news(), held.waiting.size, held.found.size], [[], 0, 0]);
+  same("pictures are used again", held.spare.length, 16);
+}
+
+// What was found is drawn as the effect would.
+{
+  same("a mask", [...sketches.unpack({ width: 3, height: 2, runs: [1, 3, 2] })], [0, 1, 1, 1, 0, 0]);
+  const parameters = [{ name: "color", default: "green" }, { name: "width", default: 2 }, { name: "score", default: true }];
+  same("its defaults", sketches.styleOf(parameters, {}), { color: "#00ff00", width: 2, opacity: 0.4, labels: true, points: true });
+  same("what was chosen", sketches.styleOf(parameters, { color: "#123456", score: false }).color, "#123456");
+  same("no labels", sketches.styleOf(parameters, { score: false }).labels, false);
+}
+
+// The end of a session passes tunnels that have a page of their own.
+{
+  const { fetch } = window;
+  const asked = [];
+  window.fetch = async (url, init) => (asked.push([url, init.method, init.keepalive, init.headers]), new Response(null));
+  const view = new wheps.WhepDown(new URL("http://a.b/whep/cam"), async () => ({}), { ends: false });
+  view.session = "http://a.b/whep/sessions/7";
+  view.stop();
+  view.stop();
+  window.fetch = fetch;
+  same("the end of a view", asked, [["http://a.b/whep/sessions/7", "DELETE", true, { "ngrok-skip-browser-warning": "1" }]]);
 }
 
 // QR codes: the Reed-Solomon example of the standard's readers, and symbols that other encoders made.
