@@ -25,7 +25,7 @@ work=$(mktemp -d)
 started=()
 session=
 finish() {
-    [ -z "$session" ] || curl -s -X DELETE "$driver/session/$session" >/dev/null || true
+    [ -z "$session" ] || curl -sS -X DELETE "$driver/session/$session" >/dev/null || true
     for process in "${started[@]}"; do kill "$process" 2>/dev/null || true; done
     wait
     rm -rf "$work"
@@ -51,22 +51,22 @@ started+=($!)
 display=:$(expect "$work/display" '^([0-9]+)$')
 # The camera: the clip to and fro, without a jump where it begins again.
 ffmpeg -v error -i "$clip" -an -pix_fmt yuv420p "$work/camera.y4m"
-"$server" --mjpeg-port 0 --model-name none --announce text >"$work/server" 2>&1 &
+env -u OOBLEX_BIN "$server" --mjpeg-port 0 --model-name none --announce text >"$work/server" 2>&1 &
 started+=($!)
 page=$(expect "$work/server" '.*(http:\/\/(127\.0\.0\.1|localhost):[0-9]+)\/.*')
 DISPLAY=$display chromedriver --port=0 >"$work/driver" 2>&1 &
 started+=($!)
-driver=http://127.0.0.1:$(expect "$work/driver" '.*on port ([0-9]+).*')
+driver=http://127.0.0.1:$(expect "$work/driver" '.*successfully on port ([0-9]+).*')
 
 options=$(printf '"%s",' --no-sandbox --disable-gpu --kiosk "--window-size=${size/x/,}" --window-position=0,0 \
     --force-device-scale-factor=1 --hide-scrollbars --no-first-run --disable-infobars --disable-background-networking \
     --disable-component-update "--user-data-dir=$work/profile" --use-fake-ui-for-media-stream \
     --use-fake-device-for-media-stream "--use-file-for-fake-video-capture=$work/camera.y4m")
-session=$(curl -s -d "{\"capabilities\":{\"alwaysMatch\":{\"browserName\":\"chrome\",\"goog:chromeOptions\":{
+session=$(curl -sS -d "{\"capabilities\":{\"alwaysMatch\":{\"browserName\":\"chrome\",\"goog:chromeOptions\":{
     \"excludeSwitches\":[\"enable-automation\"],\"args\":[${options%,}]}}}}" "$driver/session" |
     sed -nE 's/.*"sessionId":"([^"]+)".*/\1/p')
 run() { # SCRIPT
-    curl -s -d "{\"script\":\"$1\",\"args\":[]}" "$driver/session/$session/execute/sync" >/dev/null
+    curl -sS -d "{\"script\":\"$1\",\"args\":[]}" "$driver/session/$session/execute/sync" >/dev/null
 }
 click() { # SELECTOR
     run "document.querySelector('$1').click()"
@@ -76,7 +76,7 @@ effect() { # NAME SECONDS
     sleep "$2"
 }
 
-curl -s -d "{\"url\":\"$page/?transport=ws\"}" "$driver/session/$session/url" >/dev/null
+curl -sS -d "{\"url\":\"$page/?transport=ws\"}" "$driver/session/$session/url" >/dev/null
 run "document.querySelector('#height').value = '480'; document.querySelector('#height').dispatchEvent(new Event('change'))"
 click '#camera'
 sleep 3

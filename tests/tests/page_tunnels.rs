@@ -38,14 +38,15 @@ fn studio(programs: (PathBuf, PathBuf), flaw: Flaw, query: &str, prepare: &str) 
 #[test]
 fn snapshots_are_shown_while_mjpeg_is_waited_for_and_not_asked_for_twice() {
     let Some(programs) = installed() else { skip!("Chromium or chromedriver is not installed") };
-    let Studio { tunnel, browser, .. } = studio(programs, Flaw::HoldsStreams, "", HTTP_ONLY);
-    wait_for_ways(&browser, "http", "snapshot");
-    assert_in_order(&shown(&browser, 3).0);
-    let reason = |words: &str| text(&browser, "#reasons").contains(words).then_some(());
+    let studio = studio(programs, Flaw::HoldsStreams, "", HTTP_ONLY);
+    let Studio { tunnel, browser, .. } = &studio;
+    wait_for_ways(browser, "http", "snapshot");
+    assert_in_order(&shown(browser, 3).0);
+    let reason = |words: &str| text(browser, "#reasons").contains(words).then_some(());
     // At first it may still come; in the end it is the tunnel's fault.
     wait_for("the reason", || reason("no byte of MJPEG came"));
     wait_for("the end of the wait", || reason("holds streamed answers back"));
-    assert_in_order(&shown(&browser, 3).0);
+    assert_in_order(&shown(browser, 3).0);
     let seen = tunnel.seen();
     let of = |end: &str| seen.iter().position(|seen| seen.request.ends_with(end));
     let streams = seen.iter().filter(|seen| seen.request.ends_with(".mjpg")).count();
@@ -57,14 +58,15 @@ fn snapshots_are_shown_while_mjpeg_is_waited_for_and_not_asked_for_twice() {
 fn mjpeg_that_comes_late_takes_over_from_snapshots() {
     let Some(programs) = installed() else { skip!("Chromium or chromedriver is not installed") };
     // Streams pass this tunnel once a snapshot has: only a page that shows snapshots meanwhile gets to see MJPEG.
-    let Studio { tunnel, browser, .. } = studio(programs, Flaw::LateStreams, "", HTTP_ONLY);
-    wait_for_ways(&browser, "http", "http");
-    assert_in_order(&shown(&browser, 5).0);
-    assert!(!text(&browser, "#reasons").contains("MJPEG"), "it runs");
+    let studio = studio(programs, Flaw::LateStreams, "", HTTP_ONLY);
+    let Studio { tunnel, browser, .. } = &studio;
+    wait_for_ways(browser, "http", "http");
+    assert_in_order(&shown(browser, 5).0);
+    assert!(!text(browser, "#reasons").contains("MJPEG"), "it runs");
     let snapshots = || tunnel.seen().iter().filter(|seen| seen.request.ends_with("snapshot.jpg")).count();
     let asked = snapshots();
     assert!(asked > 0);
-    shown(&browser, 10);
+    shown(browser, 10);
     assert!(snapshots() <= asked + 1, "none are asked for any more");
 }
 
@@ -113,16 +115,17 @@ fn a_connection_on_which_no_picture_comes_is_not_idle() {
 #[test]
 fn a_page_whose_connections_are_cut_goes_on_with_the_same_stream() {
     let Some(programs) = installed() else { skip!("Chromium or chromedriver is not installed") };
-    let Studio { server, tunnel, browser, .. } = studio(programs, Flaw::None, "?transport=ws", "");
-    wait_for_ways(&browser, "ws", "ws");
-    shown(&browser, 5);
-    let stream = own_stream(&browser);
+    let studio = studio(programs, Flaw::None, "?transport=ws", "");
+    let Studio { server, tunnel, browser, .. } = &studio;
+    wait_for_ways(browser, "ws", "ws");
+    shown(browser, 5);
+    let stream = own_stream(browser);
     for round in 2..=3 {
         tunnel.cut();
         wait_for("another connection", || (tunnel.count("GET /ws/live", true) >= round).then_some(()));
-        wait_for_ways(&browser, "ws", "ws");
-        assert_in_order(&shown(&browser, 5).0);
-        assert_eq!(own_stream(&browser), stream);
+        wait_for_ways(browser, "ws", "ws");
+        assert_in_order(&shown(browser, 5).0);
+        assert_eq!(own_stream(browser), stream);
     }
     let streams = server.json("/streams");
     let live: Vec<_> = streams.as_array().unwrap().iter().filter(|s| s["state"] != "ended").collect();
@@ -132,26 +135,27 @@ fn a_page_whose_connections_are_cut_goes_on_with_the_same_stream() {
 #[test]
 fn a_quota_that_is_used_up_is_said_and_not_hammered() {
     let Some(programs) = installed() else { skip!("Chromium or chromedriver is not installed") };
-    let Studio { server, tunnel, browser, .. } = studio(programs, Flaw::None, "?transport=ws", "");
-    wait_for_ways(&browser, "ws", "ws");
-    shown(&browser, 5);
-    let stream = own_stream(&browser);
+    let studio = studio(programs, Flaw::None, "?transport=ws", "");
+    let Studio { server, tunnel, browser, .. } = &studio;
+    wait_for_ways(browser, "ws", "ws");
+    shown(browser, 5);
+    let stream = own_stream(browser);
     tunnel.exhaust(true);
     let said = wait_for("what has happened", || {
-        Some(text(&browser, "#connection")).filter(|said| said.contains("quota"))
+        Some(text(browser, "#connection")).filter(|said| said.contains("quota"))
     });
     assert!(said.contains("used up (429)") && said.contains("asked again in"), "{said}");
     // The sockets' attempts before the first answer, a few requests that were on their way, and then one for each pause.
     let reasons =
-        wait_for("reasons", || Some(text(&browser, "#reasons")).filter(|said| said.contains("quota")));
+        wait_for("reasons", || Some(text(browser, "#reasons")).filter(|said| said.contains("quota")));
     assert!(reasons.contains("used up (429)"), "{reasons}");
     let before = tunnel.count("", false);
     wait_for("the next question", || (tunnel.count("", false) > before).then_some(()));
     let refused = tunnel.count("", false);
     assert!(refused <= 12, "{refused} requests: {:?}", tunnel.seen());
     tunnel.exhaust(false);
-    wait_for_ways(&browser, "ws", "ws");
-    assert_in_order(&shown(&browser, 5).0);
+    wait_for_ways(browser, "ws", "ws");
+    assert_in_order(&shown(browser, 5).0);
     server.wait_for_stream(&stream, "the same name", |stream| stream["state"] == "live");
-    wait_for("that all is well", || text(&browser, "#connection").contains("live").then_some(()));
+    wait_for("that all is well", || text(browser, "#connection").contains("live").then_some(()));
 }
