@@ -6,10 +6,12 @@ import { EffectPanel, element, readable } from "./effects.js";
 import { RungError } from "./ladder.js";
 import { Ledger, parts } from "./ledger.js";
 import { ModelPanel } from "./models.js";
+import { FINDINGS, Overlay } from "./overlay.js";
 import { Publisher, WAYS } from "./publish.js";
 import { Refusal, absent, detour, end, isStill, know, pageWithoutToken, request, url, wishes } from "./server.js";
 import { renderSession } from "./session.js";
 import { Share } from "./share.js";
+import { styleOf } from "./sketch.js";
 import { SourcePanel } from "./source_panel.js";
 import { Stage } from "./stage.js";
 import { Traffic } from "./traffic.js";
@@ -49,6 +51,7 @@ const DROPS = /** @type {Record<string, string>} */ ({
   overtaken: "overtaken here by a newer one",
   late: "came too late to be shown",
   undecodable: "could not be decoded here",
+  unmatched: "nothing was said of them in time",
   processor: "dropped by the effect",
   sink_failed: "could not be sent",
   shutdown: "the stream ended",
@@ -111,6 +114,9 @@ class App {
     });
     /** @type {{ up: import("./ladder.js").State | null, down: import("./ladder.js").State | null }} */
     this.ways = { up: null, down: null };
+    /** @type {Overlay | null} where this page's own picture stays here */
+    this.overlay = null;
+    this.server = server;
     this.source = new SourcePanel(say, (source) => this.publish(source), () => {
       // Who watches leaves first: with the stream its sessions end by themselves.
       if (this.watcher.stream === ownStream()) this.watcher.leave();
@@ -131,6 +137,7 @@ class App {
     const tell = (/** @type {string} */ what) => (/** @type {unknown} */ error) => say(`${what}: ${error instanceof Error ? error.message : error}`);
     byId("full").addEventListener("click", () => void this.stage.fullScreen().catch(tell("No full screen")));
     byId("snapshot").addEventListener("click", () => void this.stage.snapshot(this.fileName).catch(tell("There is no picture to save")));
+    byId("draw-here").addEventListener("change", () => this.drawHere());
     byId("record").addEventListener("click", () => {
       try {
         if (this.stage.recording) this.stage.stopRecording();
@@ -148,10 +155,14 @@ class App {
     for (const button of document.querySelectorAll("[data-copy]")) {
       button.addEventListener("click", () => void copy(/** @type {HTMLElement} */ (button)));
     }
-    window.addEventListener("online", () => {
-      this.watcher.hurry();
-      this.publisher.hurry();
-    });
+    window.addEventListener("online", () => this.hurry());
+  }
+
+  /** Tries again at once, whatever waits. */
+  hurry() {
+    this.watcher.hurry();
+    this.publisher.hurry();
+    this.overlay?.hurry();
   }
 
   get fileName() {
@@ -185,8 +196,7 @@ class App {
       this.status = status;
       know(status);
       if (this.failures > 0) {
-        this.watcher.hurry();
-        this.publisher.hurry();
+        this.hurry();
       }
       this.failures = 0;
       if (this.effects.kinds.length === 0) await this.loadEffects();
@@ -221,6 +231,12 @@ class App {
   /** Has the stage show what is chosen, by the session that publishes it if it can. */
   showPicture() {
     const id = this.chosen === NEWEST ? (this.publisher.session ? ownStream() : this.status?.newest ?? null) : this.chosen;
+    if (this.overlay && id === ownStream()) {
+      this.watcher.show(null);
+      if (this.overlay.shown > 0) this.stage.show(this.overlay.canvas);
+      else this.stage.veil("waiting", "Waiting for what is found in the first picture");
+      return;
+    }
     const session = id === ownStream() ? this.publisher.session : null;
     if (session) {
       this.watcher.show(null);
@@ -241,11 +257,41 @@ class App {
     const broken = state.phase === "waiting" || state.phase === "refused";
     if (direction === "down" && broken) this.stage.veil("lost", "The picture is interrupted; trying again");
     if (direction === "up") this.showPicture();
+    if (direction === "up" && state.phase !== "running") this.overlay?.pause();
     if (direction === "up" && state.phase === "running") {
+      this.overlay?.start();
       this.choose(ownStream());
       void this.poll();
     }
     this.renderWays();
+  }
+
+  /** Whether the own picture stays here follows what is wished, and what the effect does. */
+  drawHere() {
+    const box = /** @type {HTMLInputElement} */ (byId("draw-here"));
+    const own = this.status?.streams.find((s) => s.id === ownStream());
+    const can = this.publisher.running && own !== undefined && this.effects.onlyFinds(own.effect);
+    byId("draw-here-switch").hidden = !can;
+    if ((can && box.checked) === (this.overlay !== null)) return;
+    if (this.overlay) this.leaveOverlay();
+    else {
+      const socket = !["http", "snapshot"].includes(wishes().transport);
+      this.overlay = new Overlay(this.server, ownStream(), { socket, style: () => this.style, onChange: (state) => this.onWay("down", state) });
+    }
+    this.publisher.hold(this.overlay?.held ?? null);
+    this.showPicture();
+  }
+
+  leaveOverlay() {
+    this.overlay?.pause();
+    this.overlay = null;
+    this.ways.down = null;
+  }
+
+  /** How the last effect of the own stream that draws would do so. */
+  get style() {
+    const name = this.effects.chain.at(-1) ?? "";
+    return styleOf(this.effects.kinds.find((kind) => kind.name === name)?.parameters ?? [], this.effects.params[name] ?? {});
   }
 
   renderWays() {
@@ -256,9 +302,12 @@ class App {
     const path = sender && "path" in sender ? sender.path : "";
     byId("way-up").hidden = !running;
     byId("up").textContent = up && running ? inWords([describe(up, WAYS), sender?.codec, path, this.traffic.up.perMinute(sender)]) : "–";
-    const view = session ? session.down : viewOf(this.watcher);
-    const ladder = session ? up : this.watcher.stream === null ? null : down;
-    byId("down").textContent = ladder ? inWords([describe(ladder, NAMES), view?.codec, this.traffic.down.perMinute(view)]) : "–";
+    const overlay = this.chosen === ownStream() || this.chosen === NEWEST ? this.overlay : null;
+    const view = overlay ?? (session ? session.down : viewOf(this.watcher));
+    const watching = overlay !== null || this.watcher.stream !== null;
+    const ladder = session ? up : watching ? down : null;
+    const names = overlay ? FINDINGS : NAMES;
+    byId("down").textContent = ladder ? inWords([describe(ladder, names), view && "codec" in view ? view.codec : "", this.traffic.down.perMinute(view)]) : "–";
     const clock = (session ?? (this.watcher.view && "clock" in this.watcher.view ? this.watcher.view : null))?.clock;
     byId("way-clock").hidden = clock?.error == null;
     if (clock?.error != null) byId("clock").textContent = `${clock.offset >= 0 ? "+" : "−"}${Math.abs(clock.offset).toFixed(1)} ms, ± ${clock.error.toFixed(1)} ms`;
@@ -266,7 +315,7 @@ class App {
     Object.assign(document.body.dataset, { up: runsUp, down: runsDown });
     renderReasons(byId("reasons"), [
       { title: "Up", state: running ? up : null, names: WAYS },
-      { title: "Down", state: session || this.watcher.stream === null ? null : down, names: NAMES },
+      { title: "Down", state: session || !watching ? null : down, names },
     ], wishes().transport, detour());
     byId("sending").hidden = !running;
     const trouble = up && running && up.phase !== "running";
@@ -299,6 +348,7 @@ class App {
     const view = this.publisher.session ?? this.watcher.view;
     if (stream && view && "watch" in view) view.watch(stream.processed);
     this.watcher.onStatus();
+    this.drawHere();
     this.showPicture();
     this.stage.fit();
     this.renderWays();
@@ -361,16 +411,17 @@ class App {
     byId("size").textContent = stream && stream.width > 0 ? `${stream.width}×${stream.height}` : "–";
     figure("viewers", stream?.viewers, "");
     const drops = Object.entries(stream?.dropped ?? {});
-    const view = this.publisher.session?.down ?? viewOf(this.watcher);
+    const own = stream?.id === ownStream();
+    const view = (own ? this.overlay : null) ?? this.publisher.session?.down ?? viewOf(this.watcher);
     const ages = view && "ages" in view && view.shown > 0 ? view.ages : null;
     const age = (/** @type {number | null | undefined} */ value) => (value == null ? null : Math.round(value));
     figure("age50", age(ages?.p50), "ms");
     figure("age99", age(ages?.p99), "ms");
     if (view && "oldest" in view) byId("age99").title = `The oldest picture that was shown here: ${Math.ceil(view.oldest)} ms`;
     const up = senderOf(this.publisher);
-    const own = stream?.id === ownStream() && up ? up.encodeTimes : null;
+    const encode = own && up ? up.encodeTimes : null;
     const show = view && "showTimes" in view ? view.showTimes : null;
-    this.ledger.render(parts(stream?.stages ?? [], { age: ages, encode: own, show }));
+    this.ledger.render(parts(stream?.stages ?? [], { age: ages, encode, show }));
     const here = Object.entries({ ...(own && up?.dropped), ...(view && "dropped" in view ? view.dropped : {}) }).filter(([, count]) => count > 0);
     const items = [...drops, ...here].map(([reason, count]) => element("li", {}, element("b", {}, count.toLocaleString("en")), ` ${DROPS[reason] ?? readable(reason)}`));
     byId("drops").replaceChildren(...(items.length > 0 ? items : [element("li", { className: "muted" }, "none")]));
@@ -405,6 +456,9 @@ class App {
   /** @param {string} why */
   onPublisherStop(why) {
     this.source.stopped();
+    this.leaveOverlay();
+    this.publisher.hold(null);
+    byId("draw-here-switch").hidden = true;
     if (why) say(why);
     this.ways.up = null;
     // What the server said last is no longer true: it need not be asked for a stream that has ended.

@@ -107,7 +107,7 @@ function disconnect() {
   clearInterval(counting);
   peer?.close();
   peer = null;
-  if (session) void fetch(at(`whip/sessions/${session}`), { method: "DELETE", keepalive: true }).catch(() => {});
+  if (session) void fetchPlain(at(`whip/sessions/${session}`), { method: "DELETE", keepalive: true }).catch(() => {});
   session = "";
   output.removeAttribute("src");
   byId("connectionState").textContent = "closed";

@@ -93,6 +93,12 @@ export class EffectPanel {
     this.render();
   }
 
+  /** Whether a chain does nothing but find things and draw them. @param {string} chain */
+  onlyFinds(chain) {
+    const draws = (/** @type {string} */ name) => this.kinds.find((kind) => kind.name === name)?.parameters.some((parameter) => parameter.name === "draw");
+    return chain.split("|").every(draws);
+  }
+
   /** Parameters of the steps that are chosen. */
   given() {
     const entries = Object.entries(this.params);

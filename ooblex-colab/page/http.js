@@ -4,6 +4,7 @@
 import { eachFrame, now, release } from "./frames.js";
 import { RungError } from "./ladder.js";
 import { Pace, Quantiles, pauseBefore, sizeWithin } from "./pace.js";
+import { quota } from "./quota.js";
 import { picturesASecond } from "./tunnel.js";
 import { JpegMaker } from "./up.js";
 
@@ -20,13 +21,16 @@ const MOST_FAILURES = 3;
 const BEGIN = 3000;
 
 /**
- * Fetches something that is no page: HTML is said to be what it is.
+ * Fetches something that is no page: HTML is said to be what it is. While a quota is used up nothing is asked.
  * @param {string | URL} url
  * @param {RequestInit} [init]
  */
 export async function fetchPlain(url, init = {}) {
+  quota.check(now());
   // Without encryption it is by the referrer that the server knows its own page.
   const response = await fetch(url, { referrerPolicy: "same-origin", ...init, headers: { ...PLAIN, ...init.headers } });
+  quota.learn(response, now());
+  quota.check(now());
   if (/^text\/html/i.test(response.headers.get("Content-Type") ?? "")) {
     throw new RungError(`the tunnel or proxy answered with a page of its own (${response.status}) where the server's answer was expected; open this address in a new tab and follow that page once`);
   }
@@ -46,9 +50,12 @@ export class HttpUp {
   /**
    * @param {MediaStreamTrack} track stays the caller's
    * @param {string | URL} url
-   * @param {Way & { height?: number, silent?: string }} [way] `silent`: what may be wrong where nothing is answered
+   * @param {Way & { height?: number, silent?: string, held?: import("./held.js").Held | null }} [way] `silent`: what may be
+   *   wrong where nothing is answered; `held`: where what is sent stays until its findings come
    */
-  constructor(track, url, { ask = fetchPlain, most = UPLOADS, height = 720, silent = "" } = {}) {
+  constructor(track, url, { ask = fetchPlain, most = UPLOADS, height = 720, silent = "", held = null } = {}) {
+    this.held = held;
+    held?.begin();
     this.silent = silent;
     this.track = track;
     this.url = url;
@@ -97,6 +104,7 @@ export class HttpUp {
     try {
       const began = now();
       this.size = sizeWithin(taken.width, taken.height, this.height);
+      this.held?.keep(taken);
       const body = await this.jpeg.make(taken, this.size);
       this.encodeTimes.add(now() - began);
       this.sent += 1;
@@ -106,6 +114,7 @@ export class HttpUp {
       const signal = AbortSignal.any([this.control.signal, AbortSignal.timeout(DEADLINE)]);
       const response = await this.ask(this.url, { method: "POST", body: /** @type {BodyInit} */ (body), headers, signal });
       if (!response.ok) throw await refusal(response);
+      this.held?.numbered(taken.captured, Number(response.headers.get("X-Ooblex-Sequence")));
       this.tripTimes.add(now() - sentAt);
       this.failures = 0;
       this.acknowledged += 1;

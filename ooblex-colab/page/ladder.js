@@ -21,6 +21,28 @@ export class RungError extends Error {
 }
 
 /**
+ * A way has not begun in time, but still may: those below it are tried meanwhile.
+ * @template T
+ */
+export class Late extends RungError {
+  /**
+   * @param {string} message
+   * @param {Promise<T>} coming rejects once it will not begin any more
+   * @param {() => void} stop gives it up
+   */
+  constructor(message, coming, stop) {
+    super(message);
+    this.coming = coming;
+    this.stopWaiting = stop;
+  }
+
+  /** The same for what is made of it. @template U @param {(begun: T) => U} make @returns {Late<U>} */
+  map(make) {
+    return new Late(this.message, this.coming.then(make), this.stopWaiting);
+  }
+}
+
+/**
  * @typedef {{ ended: Promise<RungError>, stop: () => void }} Running `ended` is resolved when it no longer works
  * @typedef {{ name: string, open: (signal: AbortSignal) => Promise<Running>, probe?: (signal: AbortSignal) => Promise<void> }} Rung
  *   `open` resolves once it works, throws why not, and cleans up after itself when it throws; `probe` finds out whether
@@ -59,6 +81,9 @@ export class Ladder {
     this.reasons = new Map();
     /** @type {Running | null} */
     this.running = null;
+    /** @type {{ at: number, coming: Promise<{ begun: Running } | { failed: unknown }>, stop: () => void } | null} one that
+     *   may still begin */
+    this.late = null;
     this.control = new AbortController();
     /** @type {State} */
     this.state = { phase: "idle", rung: "", reasons: [], wait: 0 };
@@ -70,6 +95,7 @@ export class Ladder {
 
   stop() {
     this.control.abort();
+    this.giveUpLate();
     this.running?.stop();
     this.running = null;
   }
@@ -109,6 +135,7 @@ export class Ladder {
    * @returns {Promise<number | "stop" | null>} the rung to go on with, null if none works
    */
   async climb(from, signal) {
+    this.giveUpLate();
     for (let at = from; at < this.rungs.length; at += 1) {
       const { name, open } = this.rungs[at];
       if (this.reasons.get(name)?.final) continue;
@@ -122,11 +149,29 @@ export class Ladder {
         const next = await this.hold(at, running, signal);
         if (next !== null || signal.aborted) return next;
       } catch (error) {
+        if (error instanceof Late) this.expect(at, error);
         if (signal.aborted) return null;
         if (this.refused(name, error)) return "stop";
       }
     }
-    return null;
+    // Nothing works but what may still begin.
+    const { late } = this;
+    const outcome = await late?.coming;
+    if (signal.aborted || !late || !outcome) return null;
+    if ("begun" in outcome) return this.hold(late.at, outcome.begun, signal);
+    return this.refused(this.rungs[late.at].name, outcome.failed) ? "stop" : null;
+  }
+
+  /** @param {number} at @param {Late<Running>} late */
+  expect(at, late) {
+    const coming = late.coming.then((begun) => ({ begun }), (failed) => ({ failed }));
+    this.late = { at, coming, stop: late.stopWaiting };
+    if (this.control.signal.aborted) this.giveUpLate();
+  }
+
+  giveUpLate() {
+    this.late?.stop();
+    this.late = null;
   }
 
   /**
@@ -142,9 +187,28 @@ export class Ladder {
       const timer = new AbortController();
       this.wake = timer;
       const until = AbortSignal.any([signal, timer.signal]);
-      const why = await Promise.race([running.ended, ...(at > 0 ? [this.world.sleep(this.upgradeAfter, until)] : [])]);
+      const { late } = this;
+      const what = await Promise.race([
+        running.ended,
+        ...(late ? [late.coming] : []),
+        ...(at > 0 ? [this.world.sleep(this.upgradeAfter, until)] : []),
+      ]);
       timer.abort();
       if (signal.aborted) return null;
+      if (late && what && "begun" in what) {
+        running.stop();
+        this.late = null;
+        [at, running] = [late.at, what.begun];
+        began = this.adopt(at, running);
+        continue;
+      }
+      if (late && what && "failed" in what) {
+        this.late = null;
+        this.refused(this.rungs[late.at].name, what.failed);
+        this.tell("running", this.rungs[at].name, 0);
+        continue;
+      }
+      const why = /** @type {RungError | void} */ (what);
       if (why) {
         running.stop();
         this.running = null;
@@ -164,6 +228,7 @@ export class Ladder {
 
   /** @param {number} at @param {Running} running */
   adopt(at, running) {
+    if (this.late && this.late.at >= at) this.giveUpLate();
     this.running = running;
     this.reasons.delete(this.rungs[at].name);
     this.tell("running", this.rungs[at].name, 0);
@@ -178,7 +243,8 @@ export class Ladder {
   async better(below, signal) {
     for (let at = 0; at < below && !signal.aborted; at += 1) {
       const { name, open, probe } = this.rungs[at];
-      if (this.reasons.get(name)?.final || (this.upgrades === "probed" && !probe)) continue;
+      // What may still begin by itself is not begun a second time.
+      if (this.reasons.get(name)?.final || this.late?.at === at || (this.upgrades === "probed" && !probe)) continue;
       try {
         if (this.upgrades === "probed") {
           await probe?.(signal);
@@ -188,6 +254,7 @@ export class Ladder {
         if (!signal.aborted) return { at, running };
         running.stop();
       } catch (error) {
+        if (error instanceof Late) this.expect(at, error);
         if (!signal.aborted) this.refused(name, error);
       }
     }

@@ -5,6 +5,7 @@ import { Down } from "./down.js";
 import { now } from "./frames.js";
 import { RungError } from "./ladder.js";
 import { Clock, Silence } from "./pace.js";
+import { quota } from "./quota.js";
 import { Up } from "./up.js";
 import { PROTOCOL, parse } from "./wire.js";
 
@@ -35,9 +36,10 @@ const POLICY = 1008;
  * @param {string} url
  * @param {AbortSignal} signal
  */
-export function passes(url, signal) {
+export async function passes(url, signal) {
+  quota.check(now());
   const socket = new WebSocket(url, PROTOCOL);
-  return new Promise((done, failed) => {
+  await new Promise((done, failed) => {
     const timer = setTimeout(() => socket.close(), BEGIN);
     signal.addEventListener("abort", () => socket.close(), { once: true });
     socket.addEventListener("open", () => (socket.close(1000), done(undefined)));
@@ -48,7 +50,7 @@ export function passes(url, signal) {
 /**
  * @typedef {object} Wanted
  * @property {string} url
- * @property {{ track: MediaStreamTrack, codecs: Codec[] }} [publish]
+ * @property {{ track: MediaStreamTrack, codecs: Codec[], held?: import("./held.js").Held | null }} [publish]
  * @property {{ canvas: HTMLCanvasElement, codecs: Codec[] }} [view]
  * @property {string} [resume] token of an earlier session
  */
@@ -113,6 +115,7 @@ export class LiveSession {
   }
 
   connect() {
+    quota.check(now());
     const { url, publish, view, resume } = this.wanted;
     const socket = new WebSocket(url, PROTOCOL);
     this.socket = socket;
@@ -153,6 +156,7 @@ export class LiveSession {
         backlog: () => this.socket?.bufferedAmount ?? 0,
         stamp: (milliseconds) => 1000 * (milliseconds + this.clock.offset),
         fail: (error) => this.fail?.(error),
+        held: publish.held ?? undefined,
       });
     }
     if (view && welcome.view) {

@@ -1,11 +1,15 @@
 // @ts-check
 // MJPEG in an `<img>`: the browser does it all, and tells little about it.
 
+import { now } from "./frames.js";
 import { PLAIN } from "./http.js";
-import { RungError } from "./ladder.js";
+import { Late, RungError } from "./ladder.js";
+import { quota } from "./quota.js";
 
-/** A tunnel that holds streamed answers back gives nothing within this time. */
-const BEGIN = 3000;
+/** A stream that has not begun by then is waited for while something else is shown. */
+const BEGIN = 1000;
+/** A tunnel that holds streamed answers back gives nothing within this time; what it holds costs traffic all the same. */
+const LATEST = 6000;
 /** A picture that stays the same for this long while the server processes frames is not being delivered. */
 const FROZEN = 5000;
 /** Side of the thumbnail by which pictures are compared. */
@@ -31,18 +35,27 @@ export class MjpegDown {
     canvas.width = canvas.height = THUMBNAIL;
     this.thumbnail = canvas.getContext("2d", { willReadFrequently: true });
     this.stopped = false;
+    this.control = new AbortController();
     /** @type {Promise<RungError>} */
     this.ended = new Promise((done) => (this.fail = done));
   }
 
-  /** Resolves with the first picture. @param {AbortSignal} signal */
-  async open(signal) {
+  /** Resolves with the first picture; `Late` if it does not come soon. @param {AbortSignal} signal */
+  open(signal) {
+    const begun = this.load(signal);
+    const late = new Late(`no byte of MJPEG came within ${BEGIN / 1000} s; it is still waited for`, begun, () => this.stop());
+    return Promise.race([begun, new Promise((_, failed) => setTimeout(() => failed(late), BEGIN))]);
+  }
+
+  /** @param {AbortSignal} signal */
+  async load(signal) {
+    quota.check(now());
     const { image } = this;
     const outcome = await new Promise((done) => {
       image.addEventListener("load", () => done("load"), { once: true });
       image.addEventListener("error", () => done("error"), { once: true });
-      signal.addEventListener("abort", () => done("abort"), { once: true });
-      setTimeout(() => done("late"), BEGIN);
+      AbortSignal.any([signal, this.control.signal]).addEventListener("abort", () => done("abort"), { once: true });
+      setTimeout(() => done("late"), LATEST);
       image.src = this.url;
     });
     if (outcome === "load") {
@@ -50,7 +63,7 @@ export class MjpegDown {
       return;
     }
     this.stop();
-    if (outcome === "late") throw new RungError(`no byte of MJPEG came within ${BEGIN / 1000} s: a tunnel or proxy holds streamed answers back`);
+    if (outcome === "late") throw new RungError(`no byte of MJPEG came within ${LATEST / 1000} s: a tunnel or proxy holds streamed answers back`);
     throw outcome === "abort" ? new RungError("stopped") : await this.diagnose();
   }
 
@@ -58,13 +71,15 @@ export class MjpegDown {
   async diagnose() {
     try {
       const response = await fetch(this.snapshot, { cache: "no-store", signal: AbortSignal.timeout(2000) });
+      quota.learn(response, now());
+      quota.check(now());
       if (/^text\/html/i.test(response.headers.get("Content-Type") ?? "")) {
         return new RungError(`the tunnel or proxy shows a page of its own where the picture should be; pictures that are asked for with ${Object.keys(PLAIN)[0]} pass`);
       }
       const answer = response.ok ? null : await response.json().catch(() => null);
       return new RungError(answer?.detail ?? "the MJPEG stream was interrupted", { stop: response.status === 401 || response.status === 403 });
-    } catch {
-      return new RungError("the server cannot be reached");
+    } catch (error) {
+      return error instanceof RungError ? error : new RungError("the server cannot be reached");
     }
   }
 
@@ -93,6 +108,7 @@ export class MjpegDown {
   stop() {
     if (this.stopped) return;
     this.stopped = true;
+    this.control.abort();
     // What is on the screen stays; without a source the browser lets go of the connection.
     if (this.image.isConnected) {
       const still = document.createElement("canvas");

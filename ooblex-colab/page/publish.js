@@ -48,6 +48,8 @@ export class Publisher {
     this.source = null;
     /** @type {Ladder | null} */
     this.ladder = null;
+    /** @type {import("./held.js").Held | null} where pictures stay that do not come back; null if they do */
+    this.held = null;
     /** @type {WebRtcSender | LiveSession | HttpUp | null} what runs */
     this.way = null;
     /** The processed picture, where it comes back on the session that publishes. */
@@ -73,7 +75,25 @@ export class Publisher {
     this.source = source;
     this.stream = stream;
     source.onEnd = (why) => this.source === source && this.stop(why);
-    const rungs = this.rungs().filter(({ name }) => !this.forced || name === this.forced);
+    this.climb();
+  }
+
+  /**
+   * From now on only findings come back, for pictures that are held here; or pictures again.
+   * @param {import("./held.js").Held | null} held
+   */
+  hold(held) {
+    this.held = held;
+    if (!this.running) return;
+    this.ladder?.stop();
+    this.way = null;
+    this.climb();
+  }
+
+  climb() {
+    // WebRTC is no way for pictures that are held here; then the best other way serves.
+    const one = this.held && this.forced === "webrtc" ? "" : this.forced;
+    const rungs = this.rungs().filter(({ name }) => !one || name === one);
     this.ladder = new Ladder(rungs, (state) => {
       if (state.phase !== "running") this.way = null;
       this.to.onChange(state);
@@ -96,12 +116,13 @@ export class Publisher {
 
   /** @returns {import("./ladder.js").Rung[]} */
   rungs() {
-    const { server, stream } = this;
+    const { server, stream, held } = this;
     const media = /** @type {Source} */ (this.source).media;
     const [track] = media.getVideoTracks();
     const webrtc = async (/** @type {AbortSignal} */ signal) => {
       const absent = await server.absent("/webrtc/offer");
       if (absent) throw new RungError(absent);
+      if (held) throw new RungError("WebRTC does not say which frame a picture became");
       const sender = new WebRtcSender(media, stream, server.request, this.end);
       await sender.start(signal);
       this.way = sender;
@@ -113,7 +134,7 @@ export class Publisher {
       const url = server.url("ws/live");
       url.searchParams.set("stream", stream);
       const resume = sessionStorage.getItem(`${RESUME}-${stream}`) ?? undefined;
-      const session = new LiveSession({ url: toSocket(url), publish: { track, codecs: up }, view: { canvas: this.canvas, codecs: down }, resume });
+      const session = new LiveSession({ url: toSocket(url), publish: { track, codecs: up, held }, ...(held ? {} : { view: { canvas: this.canvas, codecs: down } }), resume });
       await session.open(signal);
       sessionStorage.setItem(`${RESUME}-${stream}`, session.welcome.resume);
       this.way = session;
@@ -140,8 +161,8 @@ export class Publisher {
       { name: "webrtc", open: webrtc },
       { name: "ws", open: video, probe },
       { name: "ws-jpeg", open: (signal) => live(["jpeg"], ["jpeg"], signal), probe },
-      { name: "http", open: (signal) => upload(signal, {}) },
-      ...(kernel ? [{ name: "kernel", open: (/** @type {AbortSignal} */ signal) => upload(signal, { ask: kernel.fetch.bind(kernel), ...KERNEL }) }] : []),
+      { name: "http", open: (signal) => upload(signal, { held }) },
+      ...(kernel && !held ? [{ name: "kernel", open: (/** @type {AbortSignal} */ signal) => upload(signal, { ask: kernel.fetch.bind(kernel), ...KERNEL }) }] : []),
     ];
   }
 

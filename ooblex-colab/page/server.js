@@ -60,7 +60,7 @@ async function ask(path, init) {
 export const detour = () => (refusedByProxy ? `Commands go through the notebook: ${refusedByProxy}.` : "");
 
 /** Ends something; also works while the page is being left. @param {string} path */
-export const end = (path) => void fetch(url(path), { method: "DELETE", keepalive: true }).catch(() => {});
+export const end = (path) => void fetchPlain(url(path), { method: "DELETE", keepalive: true }).catch(() => {});
 
 /** @typedef {{ name: string, path: string, state: string, reason: string | null }} Transport */
 

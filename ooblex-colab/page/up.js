@@ -58,6 +58,7 @@ export async function encoders() {
  * @property {() => number} backlog bytes that have not left yet
  * @property {(milliseconds: number) => number} stamp this page's time as microseconds of the server's
  * @property {(error: RungError) => void} fail
+ * @property {import("./held.js").Held} [held] where what is sent stays until its findings come
  */
 
 /** Publishes the pictures of a track on one live session. */
@@ -74,7 +75,7 @@ export class Up {
     this.maxBytes = agreed.max_bytes;
     this.way = way;
     this.rate = new Rate(KBPS);
-    /** @type {Map<number, number>} when each picture on its way was sent */
+    /** @type {Map<number, { at: number, captured: number }>} when each picture on its way was sent, and taken */
     this.flying = new Map();
     this.sequence = 0;
     this.sent = 0;
@@ -87,6 +88,7 @@ export class Up {
     this.height = 720;
     this.pace = new Pace(this.codec === "jpeg" ? MOST_JPEG : MOST_VIDEO);
     this.stopped = false;
+    way.held?.begin();
     this.encoder = this.codec === "jpeg" ? new JpegEncoder(this) : new VideoUpEncoder(this, this.codec);
     this.stopFrames = eachFrame(track, (taken) => this.onFrame(taken));
   }
@@ -97,7 +99,7 @@ export class Up {
     if (this.flying.size + this.encoder.waiting >= this.window || this.way.backlog() > this.maxBytes / 64) {
       this.dropped.window += 1;
       const [oldest] = this.flying.values();
-      if (oldest !== undefined) this.rate.held(now(), now() - oldest);
+      if (oldest) this.rate.held(now(), now() - oldest.at);
       return release(taken);
     }
     if (this.encoder.waiting >= this.encoder.most) {
@@ -109,6 +111,7 @@ export class Up {
     this.pace.take(taken.captured);
     this.height = this.codec === "jpeg" ? 720 : heightFor(this.rate.kbps, this.height);
     this.size = sizeWithin(taken.width, taken.height, this.height);
+    this.way.held?.keep(taken);
     this.encoder.encode(taken, this.size);
   }
 
@@ -131,7 +134,7 @@ export class Up {
     copy(bytes.subarray(HEADER));
     const at = now();
     this.encodeTimes.add(at - began);
-    this.flying.set(this.sequence, at);
+    this.flying.set(this.sequence, { at, captured });
     this.sent += 1;
     this.bytes += bytes.length;
     this.way.send(bytes);
@@ -139,11 +142,12 @@ export class Up {
 
   /** @param {{ seq: number, frame?: number, dropped?: string }} ack */
   onAck(ack) {
-    const at = this.flying.get(ack.seq);
-    if (at === undefined) return;
+    const flying = this.flying.get(ack.seq);
+    if (!flying) return;
     // Acknowledgements come in order: an earlier one that did not come is lost.
     for (const seq of this.flying.keys()) if (seq <= ack.seq) this.flying.delete(seq);
-    const took = now() - at;
+    if (ack.frame !== undefined) this.way.held?.numbered(flying.captured, ack.frame);
+    const took = now() - flying.at;
     this.tripTimes.add(took);
     this.rate.acknowledged(now(), took);
     this.acknowledged += 1;

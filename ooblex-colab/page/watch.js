@@ -4,7 +4,7 @@
 import { decoders } from "./down.js";
 import { SnapshotDown } from "./http.js";
 import { ofNotebook } from "./kernel.js";
-import { Ladder, RungError } from "./ladder.js";
+import { Ladder, Late, RungError } from "./ladder.js";
 import { LiveSession } from "./live.js";
 import { MjpegDown } from "./mjpeg.js";
 import { WhepDown } from "./whep.js";
@@ -176,15 +176,22 @@ export class Watcher {
    * @param {AbortSignal} signal
    */
   async begin(view, element, signal) {
-    await view.open(signal);
-    if (!signal.aborted) {
-      this.view = view;
-      const show = () => view === this.view && this.stage.show(element);
-      // A stream that stands still has nothing to show yet.
-      if (view instanceof LiveSession) void view.first.then(show);
-      else show();
+    const begun = () => {
+      if (!signal.aborted) {
+        this.view = view;
+        const show = () => view === this.view && this.stage.show(element);
+        // A stream that stands still has nothing to show yet.
+        if (view instanceof LiveSession) void view.first.then(show);
+        else show();
+      }
+      return { ended: view.ended, stop: () => (view instanceof LiveSession ? view.close() : view.stop()) };
+    };
+    try {
+      await view.open(signal);
+    } catch (error) {
+      throw error instanceof Late ? error.map(begun) : error;
     }
-    return { ended: view.ended, stop: () => (view instanceof LiveSession ? view.close() : view.stop()) };
+    return begun();
   }
 
   onVisibility() {

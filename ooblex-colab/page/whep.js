@@ -105,6 +105,6 @@ export class WhepDown {
     clearInterval(this.timer);
     clearTimeout(this.patience);
     this.peer?.close();
-    if (this.session && !this.fate.ends) void fetch(this.session, { method: "DELETE", keepalive: true }).catch(() => {});
+    if (this.session && !this.fate.ends) void fetchPlain(this.session, { method: "DELETE", keepalive: true }).catch(() => {});
   }
 }

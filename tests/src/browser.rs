@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::http;
-use crate::mark::{self, Mark};
+use crate::mark::{self, Mark, Rgb};
 use crate::server::{collect, root};
 use crate::tools::{Process, find};
 use crate::wait_for;
@@ -261,12 +261,17 @@ pub fn to_base64(data: &[u8]) -> String {
     text
 }
 
-/// Writes a Y4M file of marked pictures, 4:2:0, limited range.
+/// Writes a Y4M file of marked pictures.
 pub fn write_camera(path: &Path, id: u8, frames: u32, width: usize, height: usize) {
+    write_film(path, frames, width, height, |counter| mark::draw(Mark { id, counter }, width, height));
+}
+
+/// Writes a Y4M file of pictures that are drawn, 4:2:0, limited range.
+pub fn write_film(path: &Path, frames: u32, width: usize, height: usize, draw: impl Fn(u32) -> Rgb) {
     let mut file = std::io::BufWriter::new(std::fs::File::create(path).unwrap());
     writeln!(file, "YUV4MPEG2 W{width} H{height} F30:1 Ip A1:1 C420jpeg").unwrap();
     for counter in 0..frames {
-        let picture = mark::draw(Mark { id, counter }, width, height);
+        let picture = draw(counter);
         file.write_all(b"FRAME\n").unwrap();
         let luma: Vec<u8> = picture.luma().iter().map(|v| (16 + u32::from(*v) * 219 / 255) as u8).collect();
         file.write_all(&luma).unwrap();

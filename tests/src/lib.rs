@@ -14,6 +14,7 @@ pub mod firefox;
 pub mod frames;
 pub mod http;
 pub mod jpeg;
+pub mod link;
 pub mod mark;
 pub mod multipart;
 pub mod netns;

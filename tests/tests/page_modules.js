@@ -1,7 +1,7 @@
 // Checks of the page's modules that need no page. The body of an asynchronous function: `base` is where the modules are;
 // returns what is wrong, one sentence each.
 const load = (name) => import(`${base}${name}.js`);
-const [wire, pace, ladders, qr, ledger, webrtc] = await Promise.all(["wire", "pace", "ladder", "qr", "ledger", "webrtc"].map(load));
+const [wire, pace, ladders, qr, ledger, webrtc, quotas, helds, sketches, wheps] = await Promise.all(["wire", "pace", "ladder", "qr", "ledger", "webrtc", "quota", "held", "sketch", "whep"].map(load));
 const wrong = [];
 const same = (what, got, wanted) => {
   const [a, b] = [JSON.stringify(got), JSON.stringify(wanted)];
@@ -215,6 +215,60 @@ const fails = (what, act, text) => {
   same("ever more rarely", world.waits, [30_000, 60_000, 120_000]);
   ladder.stop();
 
+  // One that has not begun in time is waited for while the next one runs, and takes over when it begins.
+  const late = (name) => {
+    let settle;
+    const coming = new Promise((begun, failed) => (settle = { begun, failed }));
+    works[name] = new ladders.Late(`${name} is late`, coming, () => log.push(`x${name}`));
+    return settle;
+  };
+  const begun = (name) => ({ ended: new Promise((done) => (ends[name] = (text) => done(new ladders.RungError(text)))), stop: () => log.push(`-${name}`) });
+  Object.assign(works, { a: false, c: true });
+  let coming = late("b");
+  ({ ladder, states } = began({ upgrades: "beside" }));
+  await settle();
+  same("waited for", [log.join(), states.at(-1).rung, states.at(-1).reasons], ["a,b,c", "c", [["a", "a is shut"], ["b", "b is late"]]]);
+  world.sleeps.at(-1).done();
+  await settle();
+  same("not begun twice", log.join(), "a,b,c,a");
+  coming.begun(begun("b"));
+  await settle();
+  same("late, but better", [log.slice(4), states.at(-1).rung, states.at(-1).reasons], [["-c"], "b", [["a", "a is shut"]]]);
+  ladder.stop();
+  same("stopped, not given up", log.slice(5), ["-b"]);
+  coming = late("b");
+  ({ ladder, states } = began({ upgrades: "beside" }));
+  await settle();
+  coming.failed(new ladders.RungError("b never began"));
+  await settle();
+  same("never", [states.at(-1).rung, states.at(-1).reasons], ["c", [["a", "a is shut"], ["b", "b never began"]]]);
+  ladder.stop();
+  // Nothing else works; then it is given up where a better one begins, or the page stops watching.
+  works.c = false;
+  coming = late("b");
+  ({ ladder, states } = began({ upgrades: "beside" }));
+  await settle();
+  same("the last hope", [log.join(), states.at(-1).phase, world.waits], ["a,b,c", "trying", []]);
+  coming.begun(begun("b"));
+  await settle();
+  same("begun at last", states.at(-1).rung, "b");
+  ladder.stop();
+  works.c = true;
+  late("b");
+  ({ ladder, states } = began({ upgrades: "beside" }));
+  await settle();
+  works.a = true;
+  world.sleeps.at(-1).done();
+  await settle();
+  same("given up for a better one", [log.slice(3), states.at(-1).rung], [["a", "-c", "xb"], "a"]);
+  ladder.stop();
+  works.a = false;
+  late("b");
+  ({ ladder, states } = began({ upgrades: "beside" }));
+  await settle();
+  ladder.stop();
+  same("given up with all", log.slice(3), ["xb", "-c"]);
+
   // Where two must not run at a time, a probe decides before the lower one is given up.
   Object.assign(works, { a: false, b: false, c: true });
   ({ ladder, states } = began());
@@ -228,6 +282,92 @@ const fails = (what, act, text) => {
   same("changed over", log.slice(5), ["a?", "b?", "-c", "b"]);
   same("runs", states.at(-1).rung, "b");
   ladder.stop();
+}
+
+// A quota that is used up: pauses that double, or as long as is asked for, until something passes.
+{
+  const quota = new quotas.Quota();
+  const answer = (status, type, after) => ({ status, headers: new Headers({ "Content-Type": type, ...(after && { "Retry-After": after }) }) });
+  const left = (at) => {
+    try {
+      quota.check(at);
+      return 0;
+    } catch (error) {
+      return Number(/used up \(429\).* asked again in (\d+) s$/.exec(error.message)[1]);
+    }
+  };
+  quota.learn(answer(429, "application/problem+json"), 0);
+  quota.learn(answer(502, "text/html"), 0);
+  same("the server's own limits, and other troubles", left(0), 0);
+  quota.learn(answer(429, "text/html"), 0);
+  quota.learn(answer(429, "text/html"), 100);
+  same("several answers count once", [left(100), left(4999), left(5000)], [5, 1, 0]);
+  quota.learn(answer(429, "text/plain"), 5000);
+  same("twice as long", left(5000), 10);
+  quota.learn(answer(429, "text/html", "77"), 20_000);
+  same("as is asked for", left(20_000), 77);
+  for (let at = 100_000; at < 9e6; at += 1e6) quota.learn(answer(429, "text/html"), at);
+  same("the longest", left(8_100_000), 300);
+  quota.learn(answer(200, "application/json"), 9e6);
+  quota.learn(answer(429, "text/html"), 1e7);
+  same("from the beginning", left(1e7), 5);
+}
+
+// Pictures wait for what is found in them: each is shown with its own findings, in order, and none is kept for long.
+{
+  const shown = [];
+  const held = new helds.Held((picture, found, captured) => shown.push([captured, found.sequence]));
+  const picture = document.createElement("canvas");
+  const keep = (captured) => held.keep({ picture, width: 64, height: 48, captured });
+  const tell = (sequence) => held.tell({ sequence, items: [] });
+  const news = () => shown.splice(0);
+  [1, 2, 3, 4].forEach(keep);
+  held.numbered(1, 101);
+  tell(101);
+  same("findings after the number", news(), [[1, 101]]);
+  tell(103);
+  same("without a picture yet", news(), []);
+  held.numbered(2, 102);
+  held.numbered(3, 103);
+  same("the number after the findings", news(), [[3, 103]]);
+  tell(102);
+  held.numbered(2, 102);
+  same("older ones are gone", [news(), held.dropped.unmatched], [[], 1]);
+  tell(104);
+  held.numbered(4, 105);
+  same("those of another frame", news(), []);
+  tell(105);
+  same("those of its own", news(), [[4, 105]]);
+  for (let captured = 10; captured < 50; captured += 1) keep(captured);
+  same("no more than that", [held.waiting.size, held.waiting.keys().next().value, held.dropped.unmatched], [16, 34, 25]);
+  for (let sequence = 200; sequence < 240; sequence += 1) tell(sequence);
+  same("nor of these", [held.found.size, held.found.keys().next().value], [16, 224]);
+  held.begin();
+  held.numbered(49, 239);
+  same("another connection numbers anew", [news(), held.waiting.size, held.found.size], [[], 0, 0]);
+  same("pictures are used again", held.spare.length, 16);
+}
+
+// What was found is drawn as the effect would.
+{
+  same("a mask", [...sketches.unpack({ width: 3, height: 2, runs: [1, 3, 2] })], [0, 1, 1, 1, 0, 0]);
+  const parameters = [{ name: "color", default: "green" }, { name: "width", default: 2 }, { name: "score", default: true }];
+  same("its defaults", sketches.styleOf(parameters, {}), { color: "#00ff00", width: 2, opacity: 0.4, labels: true, points: true });
+  same("what was chosen", sketches.styleOf(parameters, { color: "#123456", score: false }).color, "#123456");
+  same("no labels", sketches.styleOf(parameters, { score: false }).labels, false);
+}
+
+// The end of a session passes tunnels that have a page of their own.
+{
+  const { fetch } = window;
+  const asked = [];
+  window.fetch = async (url, init) => (asked.push([url, init.method, init.keepalive, init.headers]), new Response(null));
+  const view = new wheps.WhepDown(new URL("http://a.b/whep/cam"), async () => ({}), { ends: false });
+  view.session = "http://a.b/whep/sessions/7";
+  view.stop();
+  view.stop();
+  window.fetch = fetch;
+  same("the end of a view", asked, [["http://a.b/whep/sessions/7", "DELETE", true, { "ngrok-skip-browser-warning": "1" }]]);
 }
 
 // QR codes: the Reed-Solomon example of the standard's readers, and symbols that other encoders made.

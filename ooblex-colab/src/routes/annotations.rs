@@ -24,6 +24,8 @@ const EVENT_STREAM: &str = "text/event-stream";
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// A peer that does not take a message for this long is gone.
 const STALLED: Duration = Duration::from_secs(10);
+/// A stream that has begun has its first frame within this time, or it is not there to be asked about.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// A peer has nothing to say here.
 const MAX_MESSAGE: usize = 4096;
 /// RFC 6455 section 7.4.1.
@@ -39,7 +41,7 @@ pub(super) async fn annotations(
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
     let id = super::stream_of(name)?;
-    let newest = app.annotations().newest(&id).ok_or_else(|| unknown(&app, &id))?;
+    let mut newest = app.annotations().newest(&id).ok_or_else(|| unknown(&app, &id))?;
     if let Ok(upgrade) = upgrade {
         let upgrade = upgrade.max_message_size(MAX_MESSAGE);
         return Ok(upgrade.on_upgrade(move |socket| serve(socket, newest)));
@@ -49,7 +51,8 @@ pub(super) async fn annotations(
         let sse = Sse::new(events(newest)).keep_alive(keep_alive);
         return Ok(([NO_BUFFERING], fresh(sse)).into_response());
     }
-    let found = newest.borrow().clone().filter(|found| found.may_be_told());
+    let first = newest.wait_for(|found| found.as_ref().is_some_and(|found| found.may_be_told()));
+    let found = timeout(PATIENCE, first).await.ok().and_then(Result::ok).and_then(|found| found.clone());
     let found =
         found.ok_or_else(|| Problem::new(503, "no_frame", format!("stream {id} has no frame yet")))?;
     Ok(fresh(Json(&*found)))
