@@ -5,6 +5,7 @@
 // Tests: a broken expectation is a failed test.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
+mod bitrate;
 mod browsers;
 mod cli;
 mod control;

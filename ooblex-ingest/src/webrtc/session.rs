@@ -11,7 +11,7 @@ use ooblex_core::StreamId;
 use ring::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
 use ring::rand::{SecureRandom, SystemRandom};
 
-use super::HeldBack;
+use super::{HeldBack, ReturnInfo};
 use crate::decode::VideoCodec;
 use crate::ice::ServerReport;
 
@@ -324,6 +324,8 @@ pub struct SessionInfo {
     pub problem: Option<String>,
     /// Counters.
     pub counters: SessionCounters,
+    /// What its publisher gets back, if it asked for that.
+    pub returned: Option<ReturnInfo>,
 }
 
 #[cfg(test)]
