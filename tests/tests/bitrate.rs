@@ -5,7 +5,7 @@ use std::time::Duration;
 use ooblex_core::testing::process_one;
 use ooblex_core::{BufferPool, FrameSource, Image, Options, Picture, PixelFormat, Registry};
 use ooblex_ingest::file::{FileSource, Pace};
-use ooblex_live::{Codec, LADDER, encode};
+use ooblex_live::{Codec, LADDER, Quality, encode};
 use ooblex_mjpeg::encode::jpeg_encoder;
 use ooblex_tests::server::demo_clip;
 
@@ -47,8 +47,8 @@ fn tiled(image: &Image) -> Image {
     whole
 }
 
-fn video_bytes(pictures: &[Image], codec: Codec) -> usize {
-    let mut encoder = encode::open(codec, LADDER[0]).unwrap();
+fn video_bytes(pictures: &[Image], codec: Codec, quality: Quality) -> usize {
+    let mut encoder = encode::open(codec, quality).unwrap();
     let encoded = pictures.iter().zip(0u32..).map(|(image, n)| {
         let at = Duration::from_secs(1) * n / FPS;
         encoder.encode(image, at, n == 0).unwrap().expect("none is left out").data.len()
@@ -62,9 +62,24 @@ async fn video_takes_an_eighth_of_mjpeg() {
     let mut jpeg = jpeg_encoder().unwrap();
     let mjpeg: usize = pictures.iter().map(|image| jpeg.encode(image, JPEG_QUALITY).unwrap().len()).sum();
     for codec in [Codec::H264, Codec::Vp8] {
-        let video = video_bytes(&pictures, codec);
-        if let Ok(d)=std::env::var("DUMPYUV"){let mut f=std::fs::File::create(d).unwrap();for i in &pictures{use std::io::Write;f.write_all(&i.to_packed().unwrap()).unwrap();}}
- println!("{codec}: {video} bytes, MJPEG {mjpeg}: 1/{:.1}", mjpeg as f64 / video as f64);
+        let video = video_bytes(&pictures, codec, LADDER[0]);
+        println!("{codec}: {video} bytes, MJPEG {mjpeg}: 1/{:.1}", mjpeg as f64 / video as f64);
         assert!(video * 8 <= mjpeg, "{codec} takes {video} bytes, MJPEG {mjpeg}");
+    }
+}
+
+#[tokio::test]
+async fn every_rung_keeps_its_rate() {
+    let pictures = pictures("none").await;
+    for codec in [Codec::H264, Codec::Vp8] {
+        for quality in LADDER {
+            let kbps = video_bytes(&pictures, codec, quality) * 8 / 1000 / 5;
+            println!("{codec} at {} kbit/s: {kbps}", quality.kbps);
+            let wanted = quality.kbps as usize;
+            assert!(
+                kbps * 100 <= wanted * 115 && kbps * 100 >= wanted * 85,
+                "{codec}: {kbps} for {wanted} kbit/s"
+            );
+        }
     }
 }

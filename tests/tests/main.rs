@@ -19,6 +19,8 @@ mod privacy;
 mod publishers;
 mod readers;
 mod refusals;
+mod relays;
+mod returned;
 mod rungs;
 mod safety;
 mod sessions;

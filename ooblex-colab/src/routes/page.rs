@@ -80,6 +80,7 @@ const FILES: &[(&str, &str)] = files![
     "pace.js",
     "publish.js",
     "qr.js",
+    "relays.js",
     "server.js",
     "share.js",
     "source.js",

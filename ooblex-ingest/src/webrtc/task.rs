@@ -332,7 +332,8 @@ impl<O: Output> Running<O> {
         let discarded = stats.inbound_rtp_streams().map(|stream| stream.packets_discarded).sum();
         let counts = self.video.counts();
         let mut status = self.session.handle.shared.status();
-        status.route.renew(&stats, self.session.negotiated.peer.network());
+        let negotiated = &self.session.negotiated;
+        status.route.renew(&stats, negotiated.peer.network(), &negotiated.offer.candidates);
         status.codec = self.video.codec().or(status.codec);
         status.packets = counts.packets;
         status.packets_lost = counts.lost;

@@ -168,6 +168,7 @@ impl Viewing {
     /// Renews what is reported about the session.
     async fn report(&mut self) {
         let stats = self.negotiated.peer.stats(Instant::now()).await;
-        self.handle.status().route.renew(&stats, self.negotiated.peer.network());
+        let Negotiated { peer, offer, .. } = &self.negotiated;
+        self.handle.status().route.renew(&stats, peer.network(), &offer.candidates);
     }
 }
