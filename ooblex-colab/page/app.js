@@ -8,6 +8,7 @@ import { Ledger, parts } from "./ledger.js";
 import { ModelPanel } from "./models.js";
 import { FINDINGS, Overlay } from "./overlay.js";
 import { Publisher, WAYS } from "./publish.js";
+import { ROADS } from "./relays.js";
 import { Refusal, absent, detour, end, isStill, know, pageWithoutToken, request, url, wishes } from "./server.js";
 import { renderSession } from "./session.js";
 import { Share } from "./share.js";
@@ -105,7 +106,7 @@ class App {
     this.chooser = /** @type {HTMLSelectElement} */ (byId("stream"));
     this.stage = new Stage(byId("figure"));
     // What the way up has found out need not be found out again on the way down.
-    const noWebRtc = () => (this.publisher.running && this.ways.up?.reasons.find(([rung]) => rung === "webrtc")?.[1]) || "";
+    const noWebRtc = () => (this.publisher.running && !ROADS.includes(this.ways.up?.rung ?? "") && this.ways.up?.reasons.find(([rung]) => rung === "webrtc")?.[1]) || "";
     const server = { url, shown, request, absent, isStill, noWebRtc };
     this.watcher = new Watcher(server, this.stage, wish.transport, wish.codec, (state) => this.onWay("down", state));
     this.publisher = new Publisher(server, end, wish.transport, wish.codec, {

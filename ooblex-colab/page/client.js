@@ -64,7 +64,7 @@ async function connect() {
   peer = made;
   made.addEventListener("connectionstatechange", () => onState(made));
   made.addEventListener("iceconnectionstatechange", () => (byId("iceState").textContent = made.iceConnectionState));
-  for (const track of camera.getTracks()) made.addTrack(track, camera);
+  for (const track of camera.getTracks()) made.addTransceiver(track, { direction: "sendonly", streams: [camera] });
   try {
     await made.setLocalDescription();
     await gathered(made, GATHER);

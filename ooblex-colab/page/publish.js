@@ -6,6 +6,7 @@ import { HttpUp } from "./http.js";
 import { BUSY, ofNotebook } from "./kernel.js";
 import { Ladder, RungError } from "./ladder.js";
 import { LiveSession, passes } from "./live.js";
+import { ROADS, ROAD_NAMES, Roads } from "./relays.js";
 import { encoders } from "./up.js";
 import { toSocket } from "./watch.js";
 import { WebRtcSender } from "./webrtc.js";
@@ -21,7 +22,7 @@ const KERNEL = { most: 10, height: 480, silent: BUSY };
 
 /** What the rungs are called. */
 export const WAYS = /** @type {Record<string, string>} */ ({
-  webrtc: "WebRTC",
+  ...ROAD_NAMES,
   ws: "WebSocket video",
   "ws-jpeg": "WebSocket pictures",
   http: "Upload by HTTP",
@@ -119,12 +120,17 @@ export class Publisher {
     const { server, stream, held } = this;
     const media = /** @type {Source} */ (this.source).media;
     const [track] = media.getVideoTracks();
-    const webrtc = async (/** @type {AbortSignal} */ signal) => {
+    const connect = async (/** @type {string} */ road, /** @type {AbortSignal} */ signal) => {
       const absent = await server.absent("/webrtc/offer");
       if (absent) throw new RungError(absent);
       if (held) throw new RungError("WebRTC does not say which frame a picture became");
-      const sender = new WebRtcSender(media, stream, server.request, this.end);
+      const sender = new WebRtcSender(media, stream, server.request, this.end, road);
       await sender.start(signal);
+      return sender;
+    };
+    const roads = new Roads(connect, (made) => made.tookRoad(), ROADS.includes(this.forced));
+    const webrtc = (/** @type {string} */ road) => async (/** @type {AbortSignal} */ signal) => {
+      const sender = await roads.open(road, signal);
       this.way = sender;
       return { ended: sender.ended, stop: () => sender.stop() };
     };
@@ -158,7 +164,7 @@ export class Publisher {
     const probe = (/** @type {AbortSignal} */ signal) => passes(toSocket(server.url("ws/live")), signal);
     const kernel = ofNotebook();
     return [
-      { name: "webrtc", open: webrtc },
+      ...ROADS.map((road) => ({ name: road, open: webrtc(road) })),
       { name: "ws", open: video, probe },
       { name: "ws-jpeg", open: (signal) => live(["jpeg"], ["jpeg"], signal), probe },
       { name: "http", open: (signal) => upload(signal, { held }) },

@@ -97,7 +97,7 @@ export function wishes() {
   const query = new URLSearchParams(location.search);
   const known = (/** @type {string} */ name, /** @type {string[]} */ values) => values.find((value) => value === query.get(name)) ?? "";
   return {
-    transport: known("transport", ["webrtc", "ws", "ws-jpeg", "http", "snapshot", "kernel"]),
+    transport: known("transport", ["webrtc", "turn-udp", "turn-tcp", "ws", "ws-jpeg", "http", "snapshot", "kernel"]),
     codec: /** @type {import("./wire.js").Codec | ""} */ (known("codec", ["h264", "vp8"])),
     stream: query.get("stream") ?? "",
   };

@@ -7,6 +7,7 @@ import { ofNotebook } from "./kernel.js";
 import { Ladder, Late, RungError } from "./ladder.js";
 import { LiveSession } from "./live.js";
 import { MjpegDown } from "./mjpeg.js";
+import { ROADS, ROAD_NAMES, Roads } from "./relays.js";
 import { WhepDown } from "./whep.js";
 
 /** @typedef {import("./ladder.js").Rung} Rung */
@@ -30,7 +31,7 @@ const THROUGH_KERNEL = 5;
 
 /** What the rungs are called. */
 export const NAMES = /** @type {Record<string, string>} */ ({
-  webrtc: "WebRTC",
+  ...ROAD_NAMES,
   ws: "WebSocket video",
   "ws-jpeg": "WebSocket pictures",
   http: "MJPEG",
@@ -126,14 +127,20 @@ export class Watcher {
       throw new RungError("the stream stands still");
     };
     const canvas = () => document.createElement("canvas");
-    const whep = async (/** @type {AbortSignal} */ signal) => {
+    const connect = async (/** @type {string} */ road, /** @type {AbortSignal} */ signal) => {
       if (!stream) throw new RungError("WebRTC shows a stream that is chosen by name");
       await has("/whep");
       moves();
       const known = server.noWebRtc?.();
       if (known) throw new RungError(known);
-      const view = new WhepDown(server.url(`whep/${encodeURIComponent(stream)}`), server.request, fate);
-      return this.begin(view, view.video, signal);
+      const view = new WhepDown(server.url(`whep/${encodeURIComponent(stream)}`), server.request, fate, road);
+      await view.open(signal);
+      return view;
+    };
+    const roads = new Roads(connect, (made) => made.tookRoad(), ROADS.includes(this.forced));
+    const whep = (/** @type {string} */ road) => async (/** @type {AbortSignal} */ signal) => {
+      const view = await roads.open(road, signal);
+      return this.adopt(view, view.video, signal);
     };
     const live = async (/** @type {Codec[]} */ codecs, /** @type {AbortSignal} */ signal) => {
       await has("/ws/view");
@@ -161,7 +168,7 @@ export class Watcher {
     };
     const kernel = ofNotebook();
     return [
-      { name: "webrtc", open: whep },
+      ...ROADS.map((road) => ({ name: road, open: whep(road) })),
       { name: "ws", open: video },
       { name: "ws-jpeg", open: (signal) => live(["jpeg"], signal) },
       { name: "http", open: mjpeg },
@@ -176,22 +183,30 @@ export class Watcher {
    * @param {AbortSignal} signal
    */
   async begin(view, element, signal) {
-    const begun = () => {
-      if (!signal.aborted) {
-        this.view = view;
-        const show = () => view === this.view && this.stage.show(element);
-        // A stream that stands still has nothing to show yet.
-        if (view instanceof LiveSession) void view.first.then(show);
-        else show();
-      }
-      return { ended: view.ended, stop: () => (view instanceof LiveSession ? view.close() : view.stop()) };
-    };
+    const begun = () => this.adopt(view, element, signal);
     try {
       await view.open(signal);
     } catch (error) {
       throw error instanceof Late ? error.map(begun) : error;
     }
     return begun();
+  }
+
+  /**
+   * Shows what has begun.
+   * @param {LiveSession | MjpegDown | SnapshotDown | WhepDown} view
+   * @param {HTMLElement} element
+   * @param {AbortSignal} signal
+   */
+  adopt(view, element, signal) {
+    if (!signal.aborted) {
+      this.view = view;
+      const show = () => view === this.view && this.stage.show(element);
+      // A stream that stands still has nothing to show yet.
+      if (view instanceof LiveSession) void view.first.then(show);
+      else show();
+    }
+    return { ended: view.ended, stop: () => (view instanceof LiveSession ? view.close() : view.stop()) };
   }
 
   onVisibility() {

@@ -5,6 +5,7 @@ import { RungError } from "./ladder.js";
 import { now } from "./frames.js";
 import { gathered } from "./ice.js";
 import { Quantiles } from "./pace.js";
+import { configurationFor, roadOf } from "./relays.js";
 
 /** An answer that takes longer than this is not waited for. */
 const ANSWER = 2000;
@@ -64,8 +65,10 @@ export class WebRtcSender {
    * @param {string} stream
    * @param {(path: string, body?: unknown) => Promise<any>} request throws an error with the status of a refusal
    * @param {(path: string) => void} end of a session; also works while the page is being left
+   * @param {string} road the one to take; any if it is empty
    */
-  constructor(media, stream, request, end) {
+  constructor(media, stream, request, end, road = "") {
+    this.road = road;
     this.media = media;
     this.stream = stream;
     this.request = request;
@@ -94,7 +97,7 @@ export class WebRtcSender {
     if (!("RTCPeerConnection" in window)) throw new RungError("this browser has no WebRTC", { final: true });
     const servers = await this.request("ice-servers").catch(() => ({ iceServers: [] }));
     if (signal.aborted) throw new RungError("stopped");
-    const peer = new RTCPeerConnection({ iceServers: servers.iceServers });
+    const peer = new RTCPeerConnection(configurationFor(servers.iceServers, this.road));
     this.peer = peer;
     signal.addEventListener("abort", () => this.stop(), { once: true });
     try {
@@ -113,6 +116,11 @@ export class WebRtcSender {
     }
     peer.addEventListener("connectionstatechange", () => this.onConnection(peer));
     this.timer = window.setInterval(() => void this.report(peer), REPORT);
+  }
+
+  /** The road that it took. */
+  async tookRoad() {
+    return roadOf([...((await this.peer?.getStats())?.values() ?? [])]);
   }
 
   /** @param {RTCPeerConnection} peer */

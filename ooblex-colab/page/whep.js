@@ -6,6 +6,7 @@ import { fetchPlain } from "./http.js";
 import { gathered } from "./ice.js";
 import { RungError } from "./ladder.js";
 import { Silence } from "./pace.js";
+import { configurationFor, roadOf } from "./relays.js";
 
 /** Time until the first picture. */
 const BEGIN = 2500;
@@ -18,8 +19,10 @@ export class WhepDown {
    * @param {URL} url
    * @param {(path: string) => Promise<any>} request
    * @param {{ ends: boolean }} fate whether the stream ends, and the session with it
+   * @param {string} road the one to take; any if it is empty
    */
-  constructor(url, request, fate) {
+  constructor(url, request, fate, road = "") {
+    this.road = road;
     this.url = url;
     this.request = request;
     this.fate = fate;
@@ -51,10 +54,15 @@ export class WhepDown {
     }
   }
 
+  /** The road that it took. */
+  async tookRoad() {
+    return roadOf([...((await this.peer?.getStats())?.values() ?? [])]);
+  }
+
   /** @param {AbortSignal} signal */
   async negotiate(signal) {
     const servers = await this.request("ice-servers").catch(() => ({ iceServers: [] }));
-    const peer = new RTCPeerConnection({ iceServers: servers.iceServers });
+    const peer = new RTCPeerConnection(configurationFor(servers.iceServers, this.road));
     this.peer = peer;
     peer.addEventListener("track", ({ track, streams }) => (this.video.srcObject = streams[0] ?? new MediaStream([track])));
     peer.addEventListener("connectionstatechange", () => this.onConnection(peer));

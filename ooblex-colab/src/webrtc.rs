@@ -9,8 +9,8 @@ use ooblex_core::hub::Hub;
 use ooblex_ingest::ice::provider::{ProviderReport, ProviderSpec};
 use ooblex_ingest::ice::{IceServer, IceServers, ServerReport, Trust};
 use ooblex_ingest::webrtc::{
-    CandidatePath, FailedPath, NetworkConfig, PrivateAddresses, SessionId, SessionInfo, SessionState,
-    ViewerInfo, WebRtc, WebRtcConfig,
+    CandidatePath, FailedPath, NetworkConfig, PrivateAddresses, ReturnInfo, SessionId, SessionInfo,
+    SessionState, ViewerInfo, WebRtc, WebRtcConfig,
 };
 use ooblex_ingest::whip::{self, WhipConfig};
 use ooblex_live::{LiveHub, Whep};
@@ -210,6 +210,25 @@ fn describe(info: &SessionInfo) -> Value {
         "frames_skipped": counters.frames_skipped,
         "decode_errors": counters.decode_errors,
         "keyframe_requests": counters.keyframe_requests,
+        "returned": info.returned.as_ref().map(describe_return),
+    })
+}
+
+/// What a publisher gets back.
+fn describe_return(info: &ReturnInfo) -> Value {
+    let (counters, (max_height, kbps)) = (&info.counters, info.quality);
+    json!({
+        "codec": info.codec.to_string(),
+        "max_height": max_height,
+        "kbps": kbps,
+        "estimate_kbps": info.estimate_kbps,
+        "loss": info.loss,
+        "bytes": counters.bytes,
+        "packets": counters.packets,
+        "packets_asked_again": counters.packets_asked_again,
+        "pictures": counters.pictures,
+        "key_frames": counters.key_frames,
+        "keyframe_requests": counters.key_requests,
     })
 }
 
@@ -244,6 +263,7 @@ fn describe_path(path: &CandidatePath) -> Value {
         "remote": path.remote.as_str(),
         "protocol": path.protocol,
         "relayed": path.is_relayed(),
+        "rung": path.rung(),
         "round_trip_ms": path.round_trip.map(|t| tenths(t * 1000)),
     })
 }

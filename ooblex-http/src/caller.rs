@@ -22,6 +22,17 @@ pub struct Caller {
     pub address: IpAddr,
 }
 
+/// Whether whoever publishes by a request has the right to view, too: a request extension. Without it, yes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MayView(pub bool);
+
+impl MayView {
+    /// What the extensions of a request say.
+    pub fn of_request(extensions: &Extensions) -> bool {
+        extensions.get().is_none_or(|MayView(may)| *may)
+    }
+}
+
 impl Caller {
     /// A caller without a token: known by its address. `key` must be the same for all requests of a server.
     pub fn of_address(address: IpAddr, key: &RandomState) -> Self {

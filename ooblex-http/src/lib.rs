@@ -28,7 +28,7 @@ mod serve;
 mod takeover;
 
 pub use allowance::Allowance;
-pub use caller::Caller;
+pub use caller::{Caller, MayView};
 pub use limits::{ConnectionGuard, ConnectionLimits, network_of, raise_file_limit};
 pub use line::Line;
 pub use network::Network;

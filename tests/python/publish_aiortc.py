@@ -3,10 +3,11 @@
 
     publish_aiortc.py URL [--codec vp8|h264] [--id N] [--size WxH] [--fps F] [--token T] [--stream S] [--model CHAIN]
                           [--loopback] [--channel] [--candidates all|none|local] [--ice-server URL,USER,SECRET]
-                          [--relay-only]
+                          [--relay-only] [--back same|own]
 
 The lines that it writes are in peer.py; here `event` is `answer`, `refused`, `state` (of the connection), `sent` (the
-counter of a picture as it goes to the encoder), `message` (of the data channel), `closed`. Commands:
+counter of a picture as it goes to the encoder), `message` (of the data channel), `closed`, and with `--back`, in which
+section of the offer the processed picture is asked for, `seen` (as of watch_aiortc.py). Commands:
 
     {"do": "size", "width": 640, "height": 480}   the size of the following pictures
     {"do": "pause", "on": true}                   sends no pictures, but stays connected
@@ -28,6 +29,7 @@ import aiortc.codecs.h264
 import aiortc.codecs.vpx
 import av
 
+import look
 import mark
 import peer
 
@@ -104,10 +106,18 @@ async def publish(options):
     def changed():
         peer.tell("state", state=connection.connectionState)
 
-    transceiver = connection.addTransceiver(pictures, direction="sendonly")
+    looking = []
+
+    @connection.on("track")
+    def came(track):
+        looking.append(asyncio.ensure_future(look.at(track)))
+
+    transceiver = connection.addTransceiver(pictures, direction="sendrecv" if options.back == "same" else "sendonly")
     known = aiortc.RTCRtpSender.getCapabilities("video").codecs
     chosen = [codec for codec in known if codec.mimeType.lower() in (f"video/{options.codec}", "video/rtx")]
     transceiver.setCodecPreferences(chosen)
+    if options.back == "own":
+        connection.addTransceiver("video", direction="recvonly").setCodecPreferences(chosen)
     channel, opened = None, asyncio.Event()
     if options.channel:
         channel = connection.createDataChannel("control")
@@ -154,6 +164,7 @@ def main():
     parser.add_argument("--candidates", default="all", choices=CANDIDATES)
     parser.add_argument("--ice-server", action="append", default=[])
     parser.add_argument("--relay-only", action="store_true")
+    parser.add_argument("--back", choices=["same", "own"])
     options = parser.parse_args()
     steady_quality()
     if options.loopback:

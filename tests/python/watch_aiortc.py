@@ -4,7 +4,8 @@
     watch_aiortc.py URL [--codec vp8|h264|all] [--token T] [--loopback] [--audio]
 
 The lines that it writes are in peer.py; here `event` is `answer`, `refused`, `state` (of the connection), `seen` (a picture:
-its size, when it was decoded, and what its mark says), `deleted`, `closed`. Commands:
+its size, when it was decoded, and what its mark says), `repaired` (a packet that was lost came in the stream for that,
+RFC 4588), `deleted`, `closed`. Commands:
 
     {"do": "key"}       asks for a key frame
     {"do": "limit", "kbps": 200}   tells that the network carries no more (REMB)
@@ -14,29 +15,25 @@ its size, when it was decoded, and what its mark says), `deleted`, `closed`. Com
 
 import argparse
 import asyncio
-import time
 
 import aioice.ice
 import aiortc
-import aiortc.mediastreams
+import aiortc.rtcrtpreceiver
 from aiortc.rtp import RTCP_PSFB_APP, RtcpPsfbPacket, pack_remb_fci
 
-import mark
+import look
 import peer
 
 
-async def look(track):
-    """Tells of every picture that arrives."""
-    while True:
-        try:
-            frame = await track.recv()
-        except aiortc.mediastreams.MediaStreamError:
-            peer.tell("ended")
-            return
-        planes = frame.to_ndarray(format="yuv420p")
-        found = mark.read(planes[: frame.height, : frame.width])
-        publisher, counter = found or (None, None)
-        peer.tell("seen", id=publisher, counter=counter, width=frame.width, height=frame.height, at=time.time())
+def tell_repairs():
+    """Tells of every packet that comes by RTX."""
+    unwrap = aiortc.rtcrtpreceiver.unwrap_rtx
+
+    def told(packet, *arguments, **more):
+        peer.tell("repaired")
+        return unwrap(packet, *arguments, **more)
+
+    aiortc.rtcrtpreceiver.unwrap_rtx = told
 
 
 async def watch(options):
@@ -53,7 +50,7 @@ async def watch(options):
     @connection.on("track")
     def came(track):
         if track.kind == "video":
-            looking.append(asyncio.ensure_future(look(track)))
+            looking.append(asyncio.ensure_future(look.at(track)))
 
     if options.audio:
         connection.addTransceiver("audio", direction="recvonly")
@@ -97,6 +94,7 @@ def main():
     options = parser.parse_args()
     if options.loopback:
         aioice.ice.get_host_addresses = lambda use_ipv4, use_ipv6: ["127.0.0.1"]
+    tell_repairs()
     asyncio.run(watch(options))
 
 

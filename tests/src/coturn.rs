@@ -16,7 +16,7 @@ pub const PORT: u16 = 3478;
 /// The port for TLS.
 pub const TLS_PORT: u16 = 5349;
 /// What the server and whoever hands out its credentials share.
-pub const SECRET: &str = "a secret of the tests";
+pub const SECRET: &str = "a-secret-of-the-tests";
 
 /// A running server with time-limited credentials.
 #[derive(Debug)]

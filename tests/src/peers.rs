@@ -83,10 +83,12 @@ pub fn ffmpeg_with_whip() -> Result<PathBuf, String> {
 }
 
 /// What Chromium's page does to publish.
-pub const PUBLISH_JS: &str = include_str!("publish.js");
+pub const PUBLISH_JS: &str =
+    concat!(include_str!("mark.js"), include_str!("look.js"), include_str!("publish.js"));
 
 /// What Chromium's page does to watch.
-pub const WATCH_JS: &str = concat!(include_str!("mark.js"), include_str!("watch.js"));
+pub const WATCH_JS: &str =
+    concat!(include_str!("mark.js"), include_str!("look.js"), include_str!("watch.js"));
 
 /// Publishes the camera of a page with the options that `publish.js` describes; answers what it tells.
 #[track_caller]

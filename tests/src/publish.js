@@ -1,7 +1,8 @@
 // Publishes the camera by WHIP, or by the JSON offer where the address ends with /offer.
 //
 // options: codec ('vp8', 'h264'), width, height, encodings (as for addTransceiver), headers, trickle (send the offer
-// without candidates and add them by PATCH), channel (a data channel; what it says is kept in publisher.messages).
+// without candidates and add them by PATCH), channel (a data channel; what it says is kept in publisher.messages), back (in
+// which section the processed picture is asked for: 'same', 'own'; what it shows is kept in publisher.back).
 async function publish(url, options) {
   const camera = await navigator.mediaDevices.getUserMedia({
     video: { width: { exact: options.width }, height: { exact: options.height }, frameRate: 30 },
@@ -14,7 +15,9 @@ async function publish(url, options) {
     channel = pc.createDataChannel('control');
     channel.onmessage = (event) => messages.push(event.data);
   }
-  const transceiver = pc.addTransceiver(track, { direction: 'sendonly', sendEncodings: options.encodings ?? [{}] });
+  const direction = options.back === 'same' ? 'sendrecv' : 'sendonly';
+  const transceiver = pc.addTransceiver(track, { direction, sendEncodings: options.encodings ?? [{}] });
+  const own = options.back === 'own' ? pc.addTransceiver('video', { direction: 'recvonly' }) : transceiver;
   const wanted = [`video/${options.codec}`, 'video/rtx'];
   const known = RTCRtpSender.getCapabilities('video').codecs;
   transceiver.setCodecPreferences(known.filter((codec) => wanted.includes(codec.mimeType.toLowerCase())));
@@ -37,11 +40,13 @@ async function publish(url, options) {
   const place = response.headers.get('Location');
   const session = place && new URL(place, response.url).href;
   await pc.setRemoteDescription({ type: 'answer', sdp: json ? JSON.parse(body).sdp : body });
+  const back = options.back && lookAt(own.receiver.track);
+  if (back) back.video.play();
   // The test pictures must stay as large as they are, whatever Chromium thinks of the network.
   const parameters = transceiver.sender.getParameters();
   parameters.degradationPreference = 'maintain-resolution';
   await transceiver.sender.setParameters(parameters);
-  window.publisher = { pc, sender: transceiver.sender, track, session, channel, messages };
+  window.publisher = { pc, sender: transceiver.sender, track, session, channel, messages, back };
   let patched = null;
   if (options.trickle) {
     const value = (name) => offer.match(new RegExp(`a=${name}:(\\S+)`))[0];

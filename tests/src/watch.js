@@ -9,17 +9,7 @@ async function watch(url, codecs) {
     const known = RTCRtpReceiver.getCapabilities('video').codecs;
     transceiver.setCodecPreferences(known.filter((codec) => codecs.includes(codec.mimeType.toLowerCase())));
   }
-  const video = document.createElement('video');
-  video.muted = true;
-  video.srcObject = new MediaStream([transceiver.receiver.track]);
-  document.body.append(video);
-  const seen = [];
-  const look = () => {
-    const mark = readMark(video);
-    seen.push(mark && { ...mark, at: Date.now() / 1000 });
-    video.requestVideoFrameCallback(look);
-  };
-  video.requestVideoFrameCallback(look);
+  const { video, seen } = lookAt(transceiver.receiver.track);
   const gathered = new Promise((done) => {
     pc.onicecandidate = ({ candidate }) => candidate?.candidate || done();
   });

@@ -5,6 +5,7 @@
 // Tests: a broken expectation is a failed test.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
+mod bitrate;
 mod browsers;
 mod canary;
 mod checkpoint_kills;
@@ -27,6 +28,8 @@ mod proxies;
 mod publishers;
 mod readers;
 mod refusals;
+mod relays;
+mod returned;
 mod rungs;
 mod safety;
 mod session_end;

@@ -8,6 +8,7 @@ use ooblex_tests::child::Child;
 use ooblex_tests::coturn::{self, Coturn};
 use ooblex_tests::frames::{self, check_order, check_pixels};
 use ooblex_tests::netns::{LEFT, Network, RIGHT_SERVER};
+use ooblex_tests::publisher::{Plan, Publisher};
 use ooblex_tests::server::{self, Server};
 use ooblex_tests::{peers, skip, wait_for};
 use serde_json::{Value, json};
@@ -200,4 +201,24 @@ fn a_bad_network_costs_pictures_but_never_shows_a_broken_one() {
         check_pixels(&after);
         drop(peer);
     }
+}
+
+#[test]
+fn what_a_viewer_loses_is_sent_again_in_a_stream_of_its_own() {
+    let mut network = needed!(Network::new());
+    needed!(peers::has_aiortc());
+    let server = server_on_the_left(&network, &[], None);
+    let _publisher = network.left.enter(|| Publisher::start(server.addr, "cam", 7, Plan::default()));
+    network.left.enter(|| wait_for("a stream", || server.stream("cam")));
+    let url = format!("http://{LEFT}:8081/whep/cam");
+    let viewer = network.right.enter(|| peers::watch_aiortc(&[&url]).unwrap());
+    viewer.line("a picture", 0, |line| line["event"] == "seen");
+    network.set(&json!({ "loss": 0.05 }));
+    let repaired = || viewer.lines().iter().filter(|line| line["event"] == "repaired").count();
+    wait_for("repairs", || (repaired() >= 5).then_some(()));
+    network.set(&json!({ "loss": 0.0 }));
+    let from = viewer.lines().len();
+    viewer.line("pictures all the same", from, |line| line["event"] == "seen" && line["counter"].is_u64());
+    let counters: Vec<u64> = viewer.lines().iter().filter_map(|line| line["counter"].as_u64()).collect();
+    assert!(counters.windows(2).all(|pair| pair[0] < pair[1]), "in order: {counters:?}");
 }

@@ -157,9 +157,9 @@ fn offer_schema() -> Value {
         "type": "object",
         "required": ["sdp", "type"],
         "properties": {
-            "sdp": {"type": "string", "description": "the offer"},
+            "sdp": {"type": "string", "description": "the offer; video of `a=sendrecv` comes back processed on the same connection, and with `a=recvonly` alone the stream is watched"},
             "type": {"const": "offer"},
-            "stream": {"type": "string", "description": "name of the stream, `default` if absent"},
+            "stream": {"type": "string", "description": "name of the stream; if absent `default`, or the newest for an offer that only receives"},
             "model": {"type": "string", "description": "an effect, or several joined by | or +"},
         },
     })

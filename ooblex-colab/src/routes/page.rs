@@ -85,6 +85,7 @@ const FILES: &[(&str, &str)] = files![
     "publish.js",
     "qr.js",
     "quota.js",
+    "relays.js",
     "server.js",
     "session.js",
     "share.js",

@@ -245,7 +245,7 @@ pub(super) const ROUTES: &[Route] = &[
     .gives(204, "")
     .errors(&[400, 404, 412, 413, 415, 422, 428]),
     Route::whep("DELETE", "/whep/sessions/{session}", "end a viewer's session").errors(&[404]),
-    Route::webrtc("POST", "/webrtc/offer", "publish by WebRTC: an offer and its answer as JSON")
+    Route::webrtc("POST", "/webrtc/offer", "publish by WebRTC, and get the processed picture back if the offer asks to receive: offer and answer as JSON")
         .query(&[STREAM, EFFECT])
         .takes(&[JSON])
         .gives(200, JSON)

@@ -16,6 +16,7 @@ use super::offer::Offer;
 use super::peer::{Events, Media, Peer};
 use super::table::Table;
 use super::task::{Ended, Session};
+use super::viewer::{Returning, Sender, Showing};
 use super::{
     Broadcast, Fragment, KIND, OfferError, PublishError, PublishRequest, Published, Restarted, SessionError,
     SessionId, SessionInfo, WebRtcConfig,
@@ -83,7 +84,26 @@ impl WebRtc {
     /// # Errors
     /// [`PublishError`]; nothing is left behind then, nor if the future is dropped.
     pub async fn publish(&self, offer: &str, request: PublishRequest) -> Result<Published, PublishError> {
-        let offer = Offer::parse(offer, &self.0.config, decode::supported())?;
+        let offer = Offer::parse(offer, &self.0.config, decode::supported(), None)?;
+        self.answer(offer, request).await
+    }
+
+    /// The same, and sends the processed picture back on the same connection if the offer asks for it (`a=sendrecv`, or a
+    /// section of its own with `a=recvonly`) and there is a [`Broadcast`]. The answer says whether it does.
+    ///
+    /// # Errors
+    /// As for [`publish`](Self::publish).
+    pub async fn publish_and_view(
+        &self,
+        offer: &str,
+        request: PublishRequest,
+    ) -> Result<Published, PublishError> {
+        let sendable = self.0.broadcast.get().map(|broadcast| broadcast.codecs());
+        let offer = Offer::parse(offer, &self.0.config, decode::supported(), sendable)?;
+        self.answer(offer, request).await
+    }
+
+    async fn answer(&self, offer: Offer, request: PublishRequest) -> Result<Published, PublishError> {
         let (reply, answer) = oneshot::channel();
         let this = self.clone();
         // In a task of its own: a caller that goes away half-way cannot leave half a session behind, and a panic
@@ -178,8 +198,8 @@ impl WebRtc {
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let place = self.reserve(id, &request, commands, started)?;
         let Inner { network, ice, config, .. } = self.0.as_ref();
-        let (peer, events, answer) =
-            Peer::negotiate(&offer, Media::received(&offer)?, network, &ice.current(), config).await?;
+        let (media, showing) = media(&offer, started)?;
+        let (peer, events, answer) = Peer::negotiate(&offer, media, network, &ice.current(), config).await?;
         let published = Published { id, answer: answer.text.clone(), etag: answer.etag.clone() };
         tracing::info!(
             stream = %request.stream,
@@ -191,9 +211,17 @@ impl WebRtc {
             let commands = replaced.commands.clone();
             tokio::spawn(async move { end(commands, "its publisher took over with a new session").await });
         }
+        let returning = showing.and_then(|showing| self.returning(&handle, &offer, showing));
         let negotiated = Negotiated::new(peer, offer, answer, config.gather_timeout);
-        self.start(id, handle, negotiated, events, inbox);
+        self.start(id, handle, negotiated, events, inbox, returning);
         Ok(published)
+    }
+
+    /// What brings the picture back to its publisher.
+    fn returning(&self, handle: &Arc<SessionHandle>, offer: &Offer, showing: Showing) -> Option<Returning> {
+        let codec = offer.sent.first()?.codec?;
+        let (handle, broadcast) = (handle.clone(), self.0.broadcast.get()?.clone());
+        Some(Returning { handle, broadcast, codec, changes: self.0.hub.watch(), showing })
     }
 
     fn start(
@@ -203,6 +231,7 @@ impl WebRtc {
         negotiated: Negotiated,
         events: Events,
         commands: mpsc::Receiver<Command>,
+        returning: Option<Returning>,
     ) {
         let stalled_after = self.0.config.stalled_after;
         let output = ToHub {
@@ -221,6 +250,7 @@ impl WebRtc {
             config,
             control,
             output: Some(output),
+            returning,
         };
         let this = self.clone();
         tokio::spawn(async move {
@@ -289,6 +319,17 @@ impl WebRtc {
     pub(super) fn table(&self) -> MutexGuard<'_, Table> {
         self.0.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a publisher's connection carries, and what sends to it if its offer asks for that.
+fn media(offer: &Offer, now: Instant) -> Result<(Media, Option<Showing>), PublishError> {
+    if offer.sent.is_empty() {
+        return Ok((Media::received(offer)?, None));
+    }
+    let sender = Sender::new(offer, now);
+    let sender = sender.ok_or_else(|| PublishError::Network("no random numbers".to_owned()))?;
+    let (media, estimate) = Media::both_ways(offer, &sender)?;
+    Ok((media, Some(Showing::new(sender, estimate, now))))
 }
 
 /// Tells a session to end and waits until it has.

@@ -21,9 +21,13 @@ pub fn fuzz_offer(data: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(data) else { return false };
     let config = WebRtcConfig::default();
     if let Ok(offer) = Offer::parse_viewer(text, &config, &CODECS[..1]) {
-        assert!(offer.video.len() == 1 && offer.credentials.is_valid());
+        assert!(
+            matches!(offer.sent.len(), 1 | 2)
+                && offer.sent[0].codec.is_some()
+                && offer.credentials.is_valid()
+        );
     }
-    let Ok(offer) = Offer::parse(text, &config, &CODECS) else { return false };
+    let Ok(offer) = Offer::parse(text, &config, &CODECS, Some(&CODECS[..1])) else { return false };
     assert!(!offer.video.is_empty() && offer.credentials.is_valid());
     assert!(offer.candidates.len() <= 64, "candidates are limited");
     let sections = offer.text.matches("\r\nm=").count();

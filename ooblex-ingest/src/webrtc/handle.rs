@@ -9,7 +9,9 @@ use ooblex_core::StreamId;
 use tokio::sync::{mpsc, oneshot};
 
 use super::report::Route;
-use super::{Fragment, PublisherId, Restarted, SessionCounters, SessionError, SessionInfo, SessionState};
+use super::{
+    Fragment, PublisherId, Restarted, ReturnInfo, SessionCounters, SessionError, SessionInfo, SessionState,
+};
 use crate::decode::VideoCodec;
 
 /// Something that a session is told. Every one is answered unless the session ends first.
@@ -80,6 +82,7 @@ pub(super) struct Status {
     pub(super) packets_dropped: u64,
     pub(super) frames: u64,
     pub(super) keyframe_requests: u64,
+    pub(super) returned: Option<ReturnInfo>,
 }
 
 /// Nothing for this long while connected means `stalled` in reports; the stream's own patience says the same.
@@ -189,6 +192,7 @@ impl Shared {
             servers: status.route.servers,
             held_back: status.route.held_back,
             counters,
+            returned: status.returned,
         }
     }
 }

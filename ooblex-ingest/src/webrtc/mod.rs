@@ -34,6 +34,7 @@ pub use self::error::{OfferError, PublishError, SessionError};
 #[doc(hidden)]
 pub use self::fuzz::fuzz_offer;
 pub use self::network::{NetworkConfig, PrivateAddresses};
+pub(crate) use self::offer::only_receives;
 pub use self::session::{
     CandidateKind, CandidatePath, FailedPath, Fragment, IceCredentials, PublishRequest, Published,
     PublisherId, Restarted, SessionCounters, SessionId, SessionIdError, SessionInfo, SessionState,
@@ -42,7 +43,9 @@ pub use self::session::{
 pub use self::socket::HeldBack;
 
 pub use self::source::WebRtcSource;
-pub use self::viewer::{Broadcast, Feed, FeedPicture, Feedback, ViewRequest, ViewerCounters, ViewerInfo};
+pub use self::viewer::{
+    Broadcast, Feed, FeedPicture, Feedback, ReturnInfo, ViewRequest, ViewerCounters, ViewerInfo,
+};
 
 /// What feeds the streams of WebRTC publishers, as [`Stream::kind`](ooblex_core::hub::Stream::kind) tells.
 pub const KIND: &str = "webrtc";

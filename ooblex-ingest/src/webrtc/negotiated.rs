@@ -75,6 +75,7 @@ impl Negotiated {
         let usable = fragment.candidates.iter().filter_map(|c| usable_candidate(&c.candidate));
         let usable: Vec<_> = usable.map(str::to_owned).collect();
         self.peer.add_candidates(&usable).await;
+        self.offer.candidates.extend(usable);
         Ok(())
     }
 }

@@ -3,9 +3,12 @@
 //!
 //! Sources: RFC 8866 (SDP), RFC 9429 (JSEP), RFC 8839 (ICE in SDP), RFC 6184 (H.264), RFC 4588 (RTX).
 
+mod direction;
+
 use std::collections::HashSet;
 use std::net::IpAddr;
 
+pub(crate) use self::direction::only_receives;
 use super::viewer::CAPTURE_TIME;
 use super::{IceCredentials, OfferError, WebRtcConfig};
 use crate::decode::VideoCodec;
@@ -35,7 +38,10 @@ pub(super) struct Format {
 pub(super) struct Offer {
     /// What is left to negotiate, without candidates.
     pub(super) text: String,
+    /// What is received.
     pub(super) video: Vec<Format>,
+    /// What is sent: one format with a codec, and what repairs it if the peer takes that; nothing if nothing is.
+    pub(super) sent: Vec<Format>,
     pub(super) audio: Vec<Format>,
     /// `candidate:...` with addresses that can be used as they are.
     pub(super) candidates: Vec<String>,
@@ -44,15 +50,16 @@ pub(super) struct Offer {
     pub(super) dtls_client: bool,
     /// Header extension number of the video orientation.
     pub(super) orientation: Option<u8>,
-    /// Header extension number of the time of capture, of a viewer's offer.
+    /// Header extension number of the time of capture, of what is sent.
     pub(super) capture_time: Option<u8>,
 }
 
-/// What video is for: codecs that can be received, or that can be sent with the one to prefer first.
+/// What video is for: codecs that can be received, and that can be sent with the one to prefer first. `None` where video
+/// of that direction is not for us.
 #[derive(Clone, Copy)]
-enum Media<'a> {
-    Received(&'a [VideoCodec]),
-    Sent(&'a [VideoCodec]),
+struct Media<'a> {
+    received: Option<&'a [VideoCodec]>,
+    sent: Option<&'a [VideoCodec]>,
 }
 
 /// One media section as it came.
@@ -97,10 +104,7 @@ impl<'a> Section<'a> {
 
     /// Whether it is of the direction that video has.
     fn is_open(&self, media: Media<'_>) -> bool {
-        match media {
-            Media::Received(_) => self.sends(),
-            Media::Sent(_) => self.receives(),
-        }
+        if media.received.is_some() { self.sends() } else { self.receives() }
     }
 
     fn rtpmap(&self, payload_type: &str) -> Option<&'a str> {
@@ -133,13 +137,15 @@ fn unsupported(why: impl Into<String>) -> OfferError {
 }
 
 impl Offer {
-    /// Checks a publisher's offer against `config` and the codecs that this build decodes.
+    /// Checks a publisher's offer against `config` and the codecs that this build decodes; `sendable` are those that its
+    /// first section that also receives can be sent, if it may see something.
     pub(super) fn parse(
         text: &str,
         config: &WebRtcConfig,
         supported: &[VideoCodec],
+        sendable: Option<&[VideoCodec]>,
     ) -> Result<Self, OfferError> {
-        Self::read(text, config, Media::Received(supported))
+        Self::read(text, config, Media { received: Some(supported), sent: sendable })
     }
 
     /// Checks a viewer's offer against `config` and the codecs that can be sent, the one to prefer first. What is left to
@@ -149,7 +155,7 @@ impl Offer {
         config: &WebRtcConfig,
         sendable: &[VideoCodec],
     ) -> Result<Self, OfferError> {
-        Self::read(text, config, Media::Sent(sendable))
+        Self::read(text, config, Media { received: None, sent: Some(sendable) })
     }
 
     fn read(text: &str, config: &WebRtcConfig, media: Media<'_>) -> Result<Self, OfferError> {
@@ -183,47 +189,79 @@ impl Offer {
         let credentials = credentials(&session, &sections)?;
 
         let mut out: String = session.iter().filter(|line| !is_candidate(line)).flat_map(line).collect();
-        let (mut video, mut audio) = (Vec::new(), Vec::new());
+        let (mut video, mut sent, mut audio) = (Vec::new(), Vec::new(), Vec::new());
         let (mut orientation, mut capture_time) = (None, None);
         for section in &sections {
-            let formats = match (section.kind, media) {
-                ("video", Media::Received(supported)) if section.sends() => {
+            let is_video = section.kind == "video";
+            let received = media.received.filter(|_| is_video && section.sends());
+            let asks = is_video && section.receives() && media.sent.is_some();
+            let sendable = media.sent.filter(|_| asks && sent.is_empty());
+            let formats = match (received, sendable) {
+                (Some(supported), _) => {
                     let formats = video_formats(section, supported, "decodes")?;
                     if video.is_empty() {
                         orientation = extension_id(section, orientation::URI);
                     }
                     video.extend(formats.iter().cloned());
+                    sent.extend(
+                        sendable.and_then(|codecs| sendable_formats(&formats, codecs)).unwrap_or_default(),
+                    );
                     Some(formats)
                 }
-                ("video", Media::Sent(sendable)) if section.receives() && video.is_empty() => {
-                    let formats = vec![sendable_format(section, sendable)?];
-                    capture_time = extension_id(section, CAPTURE_TIME);
-                    video.extend(formats.iter().cloned());
-                    Some(formats)
+                (None, Some(codecs)) => {
+                    let formats = sendable_formats(&video_formats(section, codecs, "sends")?, codecs);
+                    sent = formats.ok_or_else(|| {
+                        unsupported(
+                            "the offer's only video is H264 with packetization-mode=0; packetization-mode=1 is sent",
+                        )
+                    })?;
+                    Some(sent.clone())
                 }
-                ("audio", _) if section.is_open(media) => {
+                (None, None) if section.kind == "audio" && section.is_open(media) => {
                     let formats = audio_formats(section)?;
                     audio.extend(formats.iter().cloned());
                     Some(formats)
                 }
-                _ => None,
+                (None, None) => None,
             };
-            write_section(&mut out, section, formats.as_deref());
+            let is_sent = sendable.is_some() && !sent.is_empty();
+            if is_sent {
+                capture_time = extension_id(section, CAPTURE_TIME);
+            }
+            // One section gets our video: the implementation beneath would take the first that receives.
+            let direction = match (asks && !is_sent, section.sends()) {
+                (false, _) => None,
+                (true, true) => Some("sendonly"),
+                (true, false) => Some("inactive"),
+            };
+            write_section(&mut out, section, formats.as_deref(), direction);
         }
-        if video.is_empty() {
-            return Err(unsupported(match media {
-                Media::Received(_) => {
-                    "the offer has no video to receive: a section m=video with a=sendonly is needed"
-                }
-                Media::Sent(_) => "the offer asks for no video: a section m=video with a=recvonly is needed",
-            }));
+        if media.received.is_some() && video.is_empty() {
+            return Err(unsupported(
+                "the offer has no video to receive: a section m=video with a=sendonly is needed",
+            ));
+        }
+        if media.received.is_none() && sent.is_empty() {
+            return Err(unsupported(
+                "the offer asks for no video: a section m=video with a=recvonly is needed",
+            ));
         }
         let all = sections.iter().flat_map(|section| &section.lines).chain(&session);
         let candidates = all.filter_map(|line| usable_candidate(line.strip_prefix("a=")?));
         let candidates = candidates.take(MAX_CANDIDATES).map(str::to_owned).collect();
         let in_sections = sections.iter().find_map(|section| section.attribute("setup"));
         let dtls_client = in_sections.or(attribute(&session, "setup")) == Some("active");
-        Ok(Self { text: out, video, audio, candidates, credentials, dtls_client, orientation, capture_time })
+        Ok(Self {
+            text: out,
+            video,
+            sent,
+            audio,
+            candidates,
+            credentials,
+            dtls_client,
+            orientation,
+            capture_time,
+        })
     }
 
     /// The same offer with other ICE credentials: what an ICE restart by fragment means (RFC 9725 section 4.3.2).
@@ -410,6 +448,11 @@ fn decodable(format: &Format, supported: &[VideoCodec]) -> Option<VideoCodec> {
     (format.clock_rate == 90_000 && variant && supported.contains(&codec)).then_some(codec)
 }
 
+/// The payload type of what a format repairs.
+fn repaired(format: &Format) -> Option<u8> {
+    parameter(&format.fmtp, "apt")?.parse().ok()
+}
+
 /// The formats whose codec is among `supported`, and what repairs them; `does` says what this build does with those.
 fn video_formats(
     section: &Section<'_>,
@@ -432,10 +475,7 @@ fn video_formats(
                 }
             }
         }
-        let repairs = |kept: &[Format]| {
-            let apt = parameter(&format.fmtp, "apt").and_then(|apt| apt.parse().ok());
-            kept.iter().any(|k| Some(k.payload_type) == apt)
-        };
+        let repairs = |kept: &[Format]| kept.iter().any(|k| Some(k.payload_type) == repaired(&format));
         if format.codec.is_some() || (format.name.eq_ignore_ascii_case("rtx") && repairs(&kept)) {
             kept.push(format);
         }
@@ -455,20 +495,19 @@ fn video_formats(
     Ok(kept)
 }
 
-/// The one format that a viewer is sent: of the codec that comes first among those that it takes.
-fn sendable_format(section: &Section<'_>, sendable: &[VideoCodec]) -> Result<Format, OfferError> {
-    let mut formats = video_formats(section, sendable, "sends")?;
+/// Of `formats` the one to send, of the codec that comes first in `sendable`, and what repairs it.
+fn sendable_formats(formats: &[Format], sendable: &[VideoCodec]) -> Option<Vec<Format>> {
     // Packets of mode 0 cannot carry parts of a NAL unit. What is sent is constrained baseline, which decoders of the
     // other profiles take, too.
-    formats.retain(|f| {
-        f.codec.is_some()
-            && (f.codec != Some(VideoCodec::H264) || parameter(&f.fmtp, "packetization-mode") == Some("1"))
-    });
+    let whole = |f: &Format| {
+        f.codec != Some(VideoCodec::H264) || parameter(&f.fmtp, "packetization-mode") == Some("1")
+    };
     let baseline = |f: &Format| parameter(&f.fmtp, "profile-level-id").is_none_or(|id| id.starts_with("42"));
-    let place = |f: &Format| (sendable.iter().position(|codec| Some(*codec) == f.codec), !baseline(f));
-    formats.into_iter().min_by_key(place).ok_or_else(|| {
-        unsupported("the offer's only video is H264 with packetization-mode=0; packetization-mode=1 is sent")
-    })
+    let place = |f: &&Format| (sendable.iter().position(|codec| Some(*codec) == f.codec), !baseline(f));
+    let takes = |f: &&Format| f.codec.is_some_and(|codec| sendable.contains(&codec)) && whole(f);
+    let best = formats.iter().filter(takes).min_by_key(place)?;
+    let repairs = |f: &&Format| f.codec.is_none() && repaired(f) == Some(best.payload_type);
+    Some([best].into_iter().chain(formats.iter().find(repairs)).cloned().collect())
 }
 
 /// Audio is taken and thrown away, so any codec will do.
@@ -482,8 +521,13 @@ fn audio_formats(section: &Section<'_>) -> Result<Vec<Format>, OfferError> {
     Ok(formats)
 }
 
-/// Writes a section with only `formats` left, or as it was.
-fn write_section(out: &mut String, section: &Section<'_>, formats: Option<&[Format]>) {
+/// Writes a section with only `formats` left, or with all that it had, and with another `direction` if one is given.
+fn write_section(
+    out: &mut String,
+    section: &Section<'_>,
+    formats: Option<&[Format]>,
+    direction: Option<&str>,
+) {
     out.extend(["m=", section.kind, " ", section.port, " ", section.protocol]);
     match formats {
         Some(formats) => {
@@ -502,11 +546,14 @@ fn write_section(out: &mut String, section: &Section<'_>, formats: Option<&[Form
                 let payload_type = value.split(' ').next().unwrap_or_default();
                 payload_type != "*" && !formats.iter().any(|f| f.payload_type.to_string() == payload_type)
             }
-            _ => is_candidate(text),
+            _ => is_candidate(text) || (direction.is_some() && direction::is_direction(text)),
         };
         if !dropped {
             out.extend(line(text));
         }
+    }
+    if let Some(direction) = direction {
+        out.extend(["a=", direction, "\r\n"]);
     }
     for Format { payload_type, name, clock_rate, channels, fmtp, .. } in formats.unwrap_or_default() {
         let channels = if *channels > 0 { format!("/{channels}") } else { String::new() };

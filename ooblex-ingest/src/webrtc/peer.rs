@@ -88,6 +88,15 @@ impl Media {
         Ok(Self { engine, interceptors, track: None })
     }
 
+    /// The video of a publisher, and ours back to it, with the estimate of what the way there carries.
+    ///
+    /// # Errors
+    /// As for [`received`](Self::received).
+    pub(super) fn both_ways(offer: &Offer, sender: &Sender) -> Result<(Self, Estimate), PublishError> {
+        let (engine, interceptors, estimate) = codec::engine_both_ways(offer).map_err(unusable)?;
+        Ok((Self { engine, interceptors, track: Some(sender.track()) }, estimate))
+    }
+
     /// Our video for a viewer, and the estimate of what its way carries.
     ///
     /// # Errors

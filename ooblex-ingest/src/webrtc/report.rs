@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rtc::peer_connection::transport::RTCIceCandidateType;
 use rtc::statistics::report::{RTCStatsReport, RTCStatsReportEntry};
+use rtc::statistics::stats::ice_candidate::RTCIceCandidateStats;
 use rtc::statistics::stats::ice_candidate_pair::RTCIceCandidatePairStats;
 
 use super::socket::Session as NetworkSession;
@@ -26,22 +27,27 @@ pub(super) struct Route {
 
 impl Route {
     /// Replaces it by what is known now; a path that was known once stays.
-    pub(super) fn renew(&mut self, stats: &RTCStatsReport, network: &NetworkSession) {
-        let (path, failed) = paths(stats, |relayed| network.relay_transport(relayed));
+    ///
+    /// `theirs` are the candidates of the peer, as texts.
+    pub(super) fn renew(&mut self, stats: &RTCStatsReport, network: &NetworkSession, theirs: &[String]) {
+        let (path, failed) =
+            paths(stats, |relayed| network.relay_transport(relayed), |relayed| transport_of(theirs, relayed));
         self.path = path.or(self.path.take());
         self.failed = failed;
         (self.servers, self.held_back) = (network.report(), network.held_back());
     }
 }
 
-/// The pair that carries the session, and the others by kind. `relay` tells how a relay is reached by its address.
+/// The pair that carries the session, and the others by kind. `relay` and `their_relay` tell how a relay is reached by its
+/// address.
 fn paths(
     report: &RTCStatsReport,
     relay: impl Fn(SocketAddr) -> Option<IceTransport>,
+    their_relay: impl Fn(SocketAddr) -> Option<&'static str>,
 ) -> (Option<CandidatePath>, Vec<FailedPath>) {
     // A pair that was replaced stays listed; the present one got the newest packet.
     let newest = report.candidate_pairs().max_by_key(|pair| pair.last_packet_received_timestamp);
-    let path = newest.and_then(|pair| path(report, pair, relay));
+    let path = newest.and_then(|pair| path(report, pair, relay, their_relay));
     let (mut local, mut remote) = (BTreeMap::new(), BTreeMap::new());
     for entry in report.iter() {
         let (side, candidate) = match entry {
@@ -62,26 +68,58 @@ fn path(
     report: &RTCStatsReport,
     pair: &RTCIceCandidatePairStats,
     relay: impl Fn(SocketAddr) -> Option<IceTransport>,
+    their_relay: impl Fn(SocketAddr) -> Option<&'static str>,
 ) -> Option<CandidatePath> {
     let mut protocol = IceTransport::Udp;
+    let mut reached = None;
     let local = match report.get(&format!("RTCLocalIceCandidate_{}", pair.local_candidate_id)) {
         Some(RTCStatsReportEntry::LocalCandidate(candidate)) => {
-            let ip = candidate.address.as_deref().and_then(|ip| ip.parse().ok());
-            let relayed = ip.and_then(|ip| relay(SocketAddr::new(ip, candidate.port)));
+            let relayed = address(candidate).and_then(relay);
             protocol = relayed.unwrap_or(protocol);
+            reached = relayed.map(IceTransport::as_str);
             kind(candidate.candidate_type)?
         }
         // Ours, but found by a check rather than gathered.
         _ => CandidateKind::PeerReflexive,
     };
     let remote = match report.get(&format!("RTCRemoteIceCandidate_{}", pair.remote_candidate_id)) {
-        Some(RTCStatsReportEntry::RemoteCandidate(candidate)) => kind(candidate.candidate_type)?,
+        Some(RTCStatsReportEntry::RemoteCandidate(candidate)) => {
+            let kind = kind(candidate.candidate_type)?;
+            if kind == CandidateKind::Relay {
+                reached = reached.or(address(candidate).and_then(their_relay));
+            }
+            kind
+        }
         // The publisher named it nowhere; its check came from there.
         _ => CandidateKind::PeerReflexive,
     };
     let round_trip = Some(pair.current_round_trip_time).filter(|seconds| *seconds > 0.0);
     let round_trip = round_trip.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    Some(CandidatePath { local, remote, protocol: protocol.as_str(), round_trip })
+    Some(CandidatePath { local, remote, protocol: protocol.as_str(), relay: reached, round_trip })
+}
+
+fn address(candidate: &RTCIceCandidateStats) -> Option<SocketAddr> {
+    let ip = candidate.address.as_deref().and_then(|ip| ip.parse().ok())?;
+    Some(SocketAddr::new(ip, candidate.port))
+}
+
+/// How a peer reaches its relay, which browsers tell by the priority of the candidate at `relayed`: its highest byte, the
+/// preference of the type (RFC 8445 section 5.1.2.1), is 2 for UDP, 1 for TCP and 0 for TLS.
+fn transport_of(candidates: &[String], relayed: SocketAddr) -> Option<&'static str> {
+    /// Zero by the recommendation, with the preference of a host that has one address: the peer makes no difference.
+    const NO_DIFFERENCE: u32 = 0xFF_FFFF;
+    let priority = candidates.iter().find_map(|candidate| {
+        let mut words = candidate.split_ascii_whitespace().skip(3);
+        let priority: u32 = words.next()?.parse().ok()?;
+        let at = SocketAddr::new(words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+        (at == relayed).then_some(priority)
+    })?;
+    match priority >> 24 {
+        2 => Some("udp"),
+        1 => Some("tcp"),
+        0 if priority != NO_DIFFERENCE => Some("tls"),
+        _ => None,
+    }
 }
 
 /// What became of pairs of kinds (with how many candidates there are of each) other than `path`.
@@ -135,8 +173,10 @@ mod tests {
             local: CandidateKind::Host,
             remote: CandidateKind::Host,
             protocol: "udp",
+            relay: None,
             round_trip: None,
         };
+        assert_eq!(path.rung(), "webrtc");
         let rest = others(kinds.into_iter(), Some(&path));
         assert_eq!(rest.iter().map(|f| f.pairs).collect::<Vec<_>>(), [5, 3]);
         assert!(rest[1].reason.contains("host to host was answered first"));
@@ -144,5 +184,30 @@ mod tests {
             others([((CandidateKind::Host, 1), (CandidateKind::Host, 1))].into_iter(), Some(&path))
                 .is_empty()
         );
+    }
+
+    #[test]
+    fn a_browser_tells_how_it_reaches_its_relay() {
+        let candidate =
+            |priority: u32, port: u16| format!("candidate:1 1 udp {priority} 192.0.2.1 {port} typ relay");
+        let candidates = [
+            candidate((2 << 24) | 0x1E_FF, 1),
+            candidate((1 << 24) | 0x1E_FF, 2),
+            candidate(0x1E_1E_FF, 3),
+            candidate(0xFF_FFFF, 4),
+            candidate(126 << 24, 5),
+            "candidate:1 1 udp".to_owned(),
+        ];
+        let of = |port| transport_of(&candidates, SocketAddr::from(([192, 0, 2, 1], port)));
+        assert_eq!([1, 2, 3, 4, 5, 6].map(of), [Some("udp"), Some("tcp"), Some("tls"), None, None, None]);
+        let path = |relay| CandidatePath {
+            local: CandidateKind::Host,
+            remote: CandidateKind::Relay,
+            protocol: "udp",
+            relay,
+            round_trip: None,
+        };
+        let rungs = [Some("udp"), Some("tcp"), Some("tls"), None].map(|relay| path(relay).rung());
+        assert_eq!(rungs, ["turn-udp", "turn-tcp", "turn-tcp", "turn"]);
     }
 }

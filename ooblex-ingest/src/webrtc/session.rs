@@ -11,7 +11,7 @@ use ooblex_core::StreamId;
 use ring::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
 use ring::rand::{SecureRandom, SystemRandom};
 
-use super::HeldBack;
+use super::{HeldBack, ReturnInfo};
 use crate::decode::VideoCodec;
 use crate::ice::ServerReport;
 
@@ -249,6 +249,9 @@ pub struct CandidatePath {
     pub remote: CandidateKind,
     /// `udp` or `tcp`; between us and the relay if our side is one, then also `tls`.
     pub protocol: &'static str,
+    /// `udp`, `tcp` or `tls` between a relay and whoever uses it, as far as that is known: a peer tells it of its own relay
+    /// by the priority of the candidate, if it is a browser. `None` also where no relay is used.
+    pub relay: Option<&'static str>,
     /// Time of a check there and back, if measured.
     pub round_trip: Option<Duration>,
 }
@@ -257,6 +260,17 @@ impl CandidatePath {
     /// Whether a TURN server is on the way, as far as known.
     pub fn is_relayed(&self) -> bool {
         self.local == CandidateKind::Relay || self.remote == CandidateKind::Relay
+    }
+
+    /// The rung of the ladder of transports: `webrtc` (direct), `turn-udp`, `turn-tcp` (TCP or TLS), or `turn` if it is not
+    /// known how the relay is reached.
+    pub fn rung(&self) -> &'static str {
+        match (self.is_relayed(), self.relay) {
+            (false, _) => "webrtc",
+            (true, Some("udp")) => "turn-udp",
+            (true, Some(_)) => "turn-tcp",
+            (true, None) => "turn",
+        }
     }
 }
 
@@ -324,6 +338,8 @@ pub struct SessionInfo {
     pub problem: Option<String>,
     /// Counters.
     pub counters: SessionCounters,
+    /// What its publisher gets back, if it asked for that.
+    pub returned: Option<ReturnInfo>,
 }
 
 #[cfg(test)]

@@ -62,7 +62,7 @@ impl WebRtcSource {
         config: &WebRtcConfig,
         servers: &[IceServer],
     ) -> Result<(Self, String), PublishError> {
-        let offer = Offer::parse(offer, config, decode::supported())?;
+        let offer = Offer::parse(offer, config, decode::supported(), None)?;
         let started = Instant::now();
         let network = Network::new(config.network.clone());
         let (peer, events, answer) =
@@ -86,6 +86,7 @@ impl WebRtcSource {
             config: config.clone(),
             control: None,
             output: Some(ToQueue(sender)),
+            returning: None,
         };
         tokio::spawn(async move { session.run().await.clean_up().await });
         Ok((Self { frames, handle, _commands: commands }, text))

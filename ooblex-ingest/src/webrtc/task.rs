@@ -14,6 +14,7 @@ use super::handle::{Command, SessionHandle};
 use super::negotiated::Negotiated;
 use super::peer::{self, Events, Link, Peer};
 use super::video::{Arrived, Video};
+use super::viewer::Returning;
 use super::{WebRtcConfig, channel, reports};
 use crate::control::StreamControl;
 use crate::live::{DecodeThread, Feedback, Pushed, Units};
@@ -30,6 +31,9 @@ const PROBE_TICKS: u32 = 30;
 /// Packets that are taken in one go before anything else has its turn.
 const BURST: usize = 64;
 
+/// Data channels that are listened to, and the picture on its way back.
+const MOST_TASKS: usize = 5;
+
 /// A running session.
 pub(super) struct Session<O> {
     pub(super) handle: Arc<SessionHandle>,
@@ -40,6 +44,8 @@ pub(super) struct Session<O> {
     pub(super) control: Option<Arc<dyn StreamControl>>,
     /// Where pictures go; taken when the decoding thread starts.
     pub(super) output: Option<O>,
+    /// What brings the picture back; taken when the connection is there.
+    pub(super) returning: Option<Returning>,
 }
 
 /// How a session ended, and what is left to do.
@@ -49,16 +55,16 @@ pub(super) struct Ended {
     pub(super) waiting: Option<oneshot::Sender<()>>,
     peer: Peer,
     thread: Option<DecodeThread>,
-    channels: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 impl Ended {
     /// Returns everything: the decoding thread, sockets, tasks.
     pub(super) async fn clean_up(self) {
-        let Self { waiting, peer, thread, mut channels, .. } = self;
-        channels.abort_all();
+        let Self { waiting, peer, thread, mut tasks, .. } = self;
+        tasks.abort_all();
         peer.close().await;
-        while channels.join_next().await.is_some() {}
+        while tasks.join_next().await.is_some() {}
         if let Some(thread) = thread {
             thread.stop().await;
         }
@@ -86,7 +92,7 @@ struct Running<O> {
     units: Units,
     track: Option<Arc<dyn TrackRemote>>,
     thread: Option<DecodeThread>,
-    channels: JoinSet<()>,
+    tasks: JoinSet<()>,
     ticks: u32,
 }
 
@@ -100,14 +106,14 @@ impl<O: Output> Session<O> {
             units: Units::default(),
             track: None,
             thread: None,
-            channels: JoinSet::new(),
+            tasks: JoinSet::new(),
             ticks: 0,
         };
         let over = running.run().await;
-        let Running { session, units, thread, channels, .. } = running;
+        let Running { session, units, thread, tasks, .. } = running;
         units.close();
         session.handle.shared.status().ended = true;
-        Ended { reason: over.reason, waiting: over.waiting, peer: session.negotiated.peer, thread, channels }
+        Ended { reason: over.reason, waiting: over.waiting, peer: session.negotiated.peer, thread, tasks }
     }
 }
 
@@ -149,13 +155,13 @@ impl<O: Output> Running<O> {
             }
             Some(data) = self.session.events.channels.recv() => {
                 if let Some(control) = &self.session.control
-                    && self.channels.len() < 4
+                    && self.tasks.len() < MOST_TASKS
                 {
                     let stream = self.session.handle.stream.clone();
-                    self.channels.spawn(channel::serve(data, stream, control.clone()));
+                    self.tasks.spawn(channel::serve(data, stream, control.clone()));
                 }
             }
-            Some(_) = self.channels.join_next(), if !self.channels.is_empty() => {}
+            Some(_) = self.tasks.join_next(), if !self.tasks.is_empty() => {}
             command = self.session.commands.recv() => self.command(command).await?,
             () = wait(feedback.as_deref()), if feedback.is_some() => self.heed()?,
             () = until(wake), if wake.is_some() => {}
@@ -230,6 +236,9 @@ impl<O: Output> Running<O> {
                     tracing::info!(stream = %handle.stream, after_ms, "WebRTC publisher connected");
                 }
                 self.start_thread()?;
+                if let Some(returning) = self.session.returning.take() {
+                    self.tasks.spawn(returning.run());
+                }
                 self.report().await;
             }
             Link::Disconnected => {
@@ -323,7 +332,8 @@ impl<O: Output> Running<O> {
         let discarded = stats.inbound_rtp_streams().map(|stream| stream.packets_discarded).sum();
         let counts = self.video.counts();
         let mut status = self.session.handle.shared.status();
-        status.route.renew(&stats, self.session.negotiated.peer.network());
+        let negotiated = &self.session.negotiated;
+        status.route.renew(&stats, negotiated.peer.network(), &negotiated.offer.candidates);
         status.codec = self.video.codec().or(status.codec);
         status.packets = counts.packets;
         status.packets_lost = counts.lost;

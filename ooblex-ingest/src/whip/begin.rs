@@ -14,6 +14,15 @@ use crate::webrtc::{PublishRequest, Published, WebRtc};
 /// candidates may take 2. Until the effect is ready the stream has the one from before.
 const EFFECT_PATIENCE: Duration = Duration::from_secs(3);
 
+/// Whether a publisher gets its processed picture back on the same connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Back {
+    /// Never.
+    Nothing,
+    /// If its offer asks for it.
+    IfAsked,
+}
+
 /// Answers an offer. An effect that does not exist is refused before anything begins; one that cannot be made ready
 /// ends the session again.
 pub(super) async fn begin(
@@ -21,12 +30,16 @@ pub(super) async fn begin(
     offer: &str,
     request: PublishRequest,
     effect: Option<String>,
+    back: Back,
 ) -> Result<Begun, Problem> {
     if let Some(effect) = &effect {
         shared.control.check(effect).await?;
     }
     let stream = request.stream.clone();
-    let published = shared.webrtc.publish(offer, request).await?;
+    let published = match back {
+        Back::Nothing => shared.webrtc.publish(offer, request).await?,
+        Back::IfAsked => shared.webrtc.publish_and_view(offer, request).await?,
+    };
     let begun = Begun::new(&shared.webrtc, published);
     if let Some(effect) = effect {
         choose(shared, stream, effect).await?;

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use ooblex_http::Problem;
 
-use super::begin::Begun;
+use super::begin::{Back, Begun};
 use super::cors::Takes;
 use super::request::{Target, has_type, mounted_at, publish_request, wrong_type};
 use super::side::Side;
@@ -71,7 +71,7 @@ async fn publish(
     let Target { stream, effect } = Target::of(parts, name)?;
     let offer = offer(shared, parts, body).await?;
     let request = publish_request(shared, &parts.extensions, stream);
-    let begun = begin::begin(shared, &offer, request, effect).await?;
+    let begun = begin::begin(shared, &offer, request, effect, Back::Nothing).await?;
     created(shared, Side::Publisher, &mounted_at(&parts.extensions, &parts.uri), begun)
 }
 

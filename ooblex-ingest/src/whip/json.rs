@@ -5,12 +5,14 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, header};
-use ooblex_http::Problem;
+use ooblex_http::{MayView, Problem};
 use serde_json::{Map, Value, json};
 
-use super::request::{not_blank, one_stream, parameters, publish_request};
+use super::begin::{Back, Begun};
+use super::request::{not_blank, one_stream, parameters, publish_request, view_request};
 use super::{Shared, begin};
 use crate::http::body;
+use crate::webrtc::only_receives;
 
 /// Keys that name the effect; the last two are what others call it.
 const EFFECT_KEYS: [&str; 3] = ["model", "effect", "model_name"];
@@ -26,10 +28,18 @@ pub(super) async fn offer(State(shared): State<Arc<Shared>>, request: Request) -
     let limit = shared.webrtc.config().max_offer_bytes.saturating_mul(ESCAPED).saturating_add(SLACK);
     let body = body::collect(&parts.headers, body, limit).await?;
     let Offer { sdp, model, stream } = read(&body)?;
-    let stream = one_stream("the body", stream, "the query", query.stream)?.unwrap_or_default();
+    let stream = one_stream("the body", stream, "the query", query.stream)?;
     let effect = not_blank(model).or(not_blank(query.effect));
-    let request = publish_request(&shared, &parts.extensions, stream);
-    let mut begun = begin::begin(&shared, &sdp, request, effect).await?;
+    let may_view = MayView::of_request(&parts.extensions);
+    let mut begun = if only_receives(&sdp) {
+        check_viewer(may_view, effect)?;
+        let request = view_request(&shared, &parts.extensions, stream);
+        Begun::new(&shared.webrtc, shared.webrtc.view(&sdp, request).await?)
+    } else {
+        let request = publish_request(&shared, &parts.extensions, stream.unwrap_or_default());
+        let back = if may_view { Back::IfAsked } else { Back::Nothing };
+        begin::begin(&shared, &sdp, request, effect, back).await?
+    };
     let Some(published) = begun.answer() else { return Err(Problem::new(500, "internal", "no answer")) };
     let answer = json!({"sdp": published.answer, "type": "answer", "pc_id": published.id.to_string()});
     let mut response = answer.to_string().into_response();
@@ -38,6 +48,18 @@ pub(super) async fn offer(State(shared): State<Arc<Shared>>, request: Request) -
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
+}
+
+/// Whether an offer that only asks for video may have it.
+fn check_viewer(may_view: bool, effect: Option<String>) -> Result<(), Problem> {
+    if !may_view {
+        let detail = "the offer asks for video, but this token does not give the right to view";
+        return Err(Problem::new(403, "right_missing", detail).field("token").limit("view"));
+    }
+    let Some(effect) = effect else { return Ok(()) };
+    let detail =
+        "the offer only asks for video, and whoever publishes that chooses its effect; leave `effect` out";
+    Err(Problem::new(422, "effect_of_another", detail).field("effect").value(effect))
 }
 
 struct Offer {

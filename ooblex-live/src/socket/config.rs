@@ -18,7 +18,7 @@ pub struct SocketConfig {
     pub max_sessions_per_caller: usize,
     /// How long a client may take to say hello.
     pub hello_within: Duration,
-    /// A client that takes nothing for this long is gone.
+    /// A client that takes nothing for this long is gone, and a viewer that acknowledges nothing is closed.
     pub stalled_after: Duration,
     /// The stream of a publisher whose connection broke outlasts it by this.
     pub grace: Duration,

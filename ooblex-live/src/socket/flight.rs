@@ -139,6 +139,11 @@ impl Flight {
         Some(now.saturating_duration_since(oldest.sent).saturating_sub(self.way()))
     }
 
+    /// How long the oldest picture on its way has not been acknowledged.
+    pub(super) fn unacknowledged_for(&self, now: Instant) -> Duration {
+        self.flying.front().map_or(Duration::ZERO, |oldest| now.saturating_duration_since(oldest.sent))
+    }
+
     /// Whether another picture would still be fresh when it arrives.
     pub(super) fn may_send(&self, now: Instant) -> bool {
         let Some(waiting) = self.waiting(now) else { return true };

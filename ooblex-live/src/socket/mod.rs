@@ -31,6 +31,7 @@ use axum::routing::get;
 use http::{Extensions, HeaderMap, header};
 use ooblex_core::StreamId;
 use ooblex_core::hub::Hub;
+pub use ooblex_http::MayView;
 use ooblex_http::{Caller, Problem};
 use ooblex_ingest::control::StreamControl;
 use serde::Deserialize;
@@ -47,10 +48,6 @@ use crate::protocol::{HEADER_LEN, MAX_TEXT, SUBPROTOCOL};
 pub const KIND: &str = "websocket";
 /// A message up to this many times too large is still read, so that the peer gets to see why it is refused.
 const READ_LIMITS: usize = 2;
-
-/// Whether the sender of a request to `/ws/live` has the right to view, too: a request extension. Without it, yes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MayView(pub bool);
 
 /// The WebSockets of a hub's publishers and viewers. Cheap to clone.
 #[derive(Clone)]
@@ -140,7 +137,7 @@ async fn live(
     extensions: Extensions,
     upgrade: Upgrade,
 ) -> Result<Response, Problem> {
-    let may_view = extensions.get().is_none_or(|MayView(may)| *may);
+    let may_view = MayView::of_request(&extensions);
     begin(shared, query, &headers, &extensions, upgrade, true, may_view)
 }
 

@@ -434,6 +434,12 @@ impl Session {
         self.ticks = self.ticks.wrapping_add(1);
         self.look_after_publisher(now)?;
         if let Some(view) = &mut self.view {
+            let stalled_after = self.shared.config.stalled_after;
+            if view.unacknowledged_for(now) >= stalled_after {
+                let seconds = stalled_after.as_secs();
+                let reason = format!("no picture was acknowledged for {seconds} s; send an ack for each");
+                return Err(Close::new(CloseCode::Protocol, reason).into());
+            }
             view.resume(now);
             view.look(now);
             if self.ticks.is_multiple_of(STATS_TICKS) {

@@ -238,6 +238,11 @@ impl View {
         }
     }
 
+    /// How long the oldest picture that was sent has not been acknowledged.
+    pub(super) fn unacknowledged_for(&self, now: Instant) -> Duration {
+        self.flight.unacknowledged_for(now)
+    }
+
     /// Something else went there and back.
     pub(super) fn measured(&mut self, took: Duration, now: Instant) {
         self.flight.measured(took, now);

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod client;
+mod hostile;
 mod publishing;
 mod refusals;
 mod server;

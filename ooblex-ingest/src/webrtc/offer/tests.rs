@@ -35,7 +35,7 @@ const OBS: &str = "v=0\r\n\
     a=ssrc:123 cname:x\r\n";
 
 fn parse(text: &str) -> Result<Offer, OfferError> {
-    Offer::parse(text, &WebRtcConfig::default(), &ALL)
+    Offer::parse(text, &WebRtcConfig::default(), &ALL, None)
 }
 
 fn refusal(text: &str) -> OfferError {
@@ -105,7 +105,7 @@ fn only_what_can_be_decoded_is_left() {
     // What the implementation beneath wants to read is written out.
     assert!(offer.text.contains("a=fmtp:106 profile-level-id=42e01f;packetization-mode=0\r\n"));
     assert!(offer.text.contains("a=fmtp:113 packetization-mode=0;profile-level-id=42000a\r\n"));
-    let only = Offer::parse(&text, &WebRtcConfig::default(), &[VideoCodec::Vp9]).expect("accepted");
+    let only = Offer::parse(&text, &WebRtcConfig::default(), &[VideoCodec::Vp9], None).expect("accepted");
     assert_eq!(only.video.iter().map(|format| format.payload_type).collect::<Vec<_>>(), [98, 99]);
 }
 
@@ -115,7 +115,7 @@ fn an_offer_of_nothing_decodable_says_what_would_be() {
     let error = refusal(&text);
     assert_eq!(error.to_string(), "the offer's video is H265, rtx; this build decodes VP8, VP9, H264",);
     assert!(matches!(error, OfferError::Unsupported(_)));
-    let error = Offer::parse(OBS, &WebRtcConfig::default(), &[]).err().expect("refused");
+    let error = Offer::parse(OBS, &WebRtcConfig::default(), &[], None).err().expect("refused");
     assert!(error.to_string().ends_with("this build decodes no video codec"));
 }
 
@@ -236,13 +236,15 @@ fn a_viewer_is_sent_the_codec_that_we_prefer_in_the_variant_that_we_send() {
     ];
     let chosen = |formats: &[(u8, &str, &str)]| {
         let offer = parse_viewer(&offered(formats)).expect("accepted");
-        let [format] = &offer.video[..] else { panic!("{:?}", offer.video) };
-        assert_eq!(offer.text.matches("a=rtpmap:").count(), 2, "that and the audio's: {}", offer.text);
-        format.payload_type
+        assert!(offer.video.is_empty(), "nothing is received: {:?}", offer.video);
+        let rtpmaps = offer.text.matches("a=rtpmap:").count();
+        assert_eq!(rtpmaps, 1 + offer.sent.len(), "those and the audio's: {}", offer.text);
+        payload_types(&offer.sent)
     };
-    assert_eq!(chosen(&all), 96, "VP8 where it is offered");
-    assert_eq!(chosen(&all[..3]), 104, "baseline where it is offered");
-    assert_eq!(chosen(&all[..2]), 103, "or what decodes baseline, too");
+    assert_eq!(chosen(&all), [96, 97], "VP8 where it is offered, and what repairs it");
+    assert_eq!(chosen(&all[..4]), [96]);
+    assert_eq!(chosen(&all[..3]), [104], "baseline where it is offered");
+    assert_eq!(chosen(&all[..2]), [103], "or what decodes baseline, too");
     let refused = parse_viewer(&offered(&all[..1])).err().expect("refused");
     assert!(refused.to_string().contains("packetization-mode=1"), "{refused}");
     let only_vp9 = parse_viewer(&offered(&[(98, "VP9/90000", "profile-id=0")])).err().expect("refused");
@@ -258,8 +260,56 @@ fn a_viewer_asks_to_receive() {
     // A second video section gets nothing.
     let second = receiving.split("m=video").nth(1).expect("a section").replace("a=mid:1", "a=mid:2");
     let two = format!("{receiving}m=video{second}").replace("BUNDLE 0 1", "BUNDLE 0 1 2");
-    assert_eq!(parse_viewer(&two).expect("accepted").video.len(), 1);
+    let offer = parse_viewer(&two).expect("accepted");
+    assert_eq!((offer.sent.len(), offer.text.matches("a=inactive").count()), (1, 1), "{}", offer.text);
     let capture = "a=extmap:7 http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time\r\na=ssrc";
     let offer = parse_viewer(&receiving.replace("a=ssrc", capture)).expect("accepted");
     assert_eq!((offer.capture_time, offer.orientation), (Some(7), None));
+}
+
+fn payload_types(formats: &[Format]) -> Vec<u8> {
+    formats.iter().map(|format| format.payload_type).collect()
+}
+
+/// A publisher's offer, of one that may be sent VP8 or H.264.
+fn parse_both(text: &str) -> Offer {
+    let sendable = [VideoCodec::Vp8, VideoCodec::H264];
+    Offer::parse(text, &WebRtcConfig::default(), &ALL, Some(&sendable)).expect("accepted")
+}
+
+#[test]
+fn a_publisher_that_also_receives_is_sent_one_format_in_one_section() {
+    let formats = [
+        (98, "VP9/90000", "profile-id=0"),
+        (104, "H264/90000", "packetization-mode=1;profile-level-id=42e01f"),
+        (105, "rtx/90000", "apt=104"),
+    ];
+    let sends = with_video(&formats);
+    assert!(parse_both(&sends).sent.is_empty(), "it does not ask");
+    let both = sends.replace("a=mid:1\r\na=sendonly", "a=mid:1\r\na=sendrecv");
+    let offer = parse_both(&both);
+    assert_eq!(
+        (payload_types(&offer.video), payload_types(&offer.sent)),
+        (vec![98, 104, 105], vec![104, 105])
+    );
+    assert!(parse(&both).expect("accepted").sent.is_empty(), "it may see nothing");
+    let not_ours = with_video(&formats[..1]).replace("a=mid:1\r\na=sendonly", "a=mid:1\r\na=sendrecv");
+    let offer = parse_both(&not_ours);
+    assert!(offer.sent.is_empty() && !offer.text.contains("a=sendrecv"), "{}", offer.text);
+    // A section of its own for what comes back: the other one is not taken for it, whatever it says.
+    let video = |section: &str, mid: u8, direction: &str| {
+        let section = section.replace("a=mid:1", &format!("a=mid:{mid}"));
+        format!("m=video{}", section.replace("a=sendonly", direction))
+    };
+    let (head, section) = sends.split_once("m=video").expect("a section");
+    let head = head.replace("BUNDLE 0 1", "BUNDLE 0 1 2");
+    let two = [head.clone(), video(section, 1, "a=sendonly"), video(section, 2, "a=recvonly")].concat();
+    let offer = parse_both(&two);
+    assert_eq!(
+        (payload_types(&offer.video), payload_types(&offer.sent)),
+        (vec![98, 104, 105], vec![104, 105])
+    );
+    let two = [head, video(section, 1, "a=recvonly"), video(section, 2, "a=sendrecv")].concat();
+    let text = parse_both(&two).text;
+    assert_eq!((text.matches("a=recvonly").count(), text.matches("a=sendrecv").count()), (1, 0), "{text}");
 }

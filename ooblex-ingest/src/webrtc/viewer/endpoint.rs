@@ -11,7 +11,7 @@ use super::super::negotiated::Negotiated;
 use super::super::offer::Offer;
 use super::super::peer::{Media, Peer};
 use super::super::{OfferError, PublishError, Published, SessionId};
-use super::{Broadcast, Sender, ViewRequest, ViewerHandle, ViewerInfo, Viewing};
+use super::{Broadcast, Sender, Showing, ViewRequest, ViewerHandle, ViewerInfo, Viewing};
 
 impl WebRtc {
     /// Lets viewers watch what `broadcast` encodes. The first call decides.
@@ -69,7 +69,7 @@ impl WebRtc {
         let id = SessionId::random().ok_or_else(no_random)?;
         let sender = Sender::new(&offer, started).ok_or_else(no_random)?;
         // Invariant: a viewer's offer was reduced to a format with a codec.
-        let codec = offer.video.first().and_then(|format| format.codec).ok_or_else(no_random)?;
+        let codec = offer.sent.first().and_then(|format| format.codec).ok_or_else(no_random)?;
         let feed = broadcast.open(request.stream.as_ref(), codec).map_err(PublishError::Refused)?;
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let ViewRequest { stream, address } = request;
@@ -90,9 +90,8 @@ impl WebRtc {
             negotiated: Negotiated::new(peer, offer, answer, config.gather_timeout),
             events,
             commands: inbox,
-            sender,
+            showing: Showing::new(sender, estimate, started),
             feed,
-            estimate,
             connect_timeout: config.connect_timeout,
         };
         tokio::spawn(async move {

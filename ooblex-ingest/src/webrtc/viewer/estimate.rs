@@ -38,24 +38,35 @@ impl Estimate {
     }
 }
 
-/// Media engine and interceptors for a session that sends the one video format of `offer`: key frame requests, NACK,
-/// transport-wide feedback, REMB. Sender reports are written by the session, which knows when pictures were captured.
+/// Media engine and interceptors for a session that only sends the video of `offer`.
 pub(in super::super) fn engine(offer: &Offer) -> Result<(MediaEngine, Registry, Estimate)> {
     let mut engine = MediaEngine::default();
-    for format in &offer.video {
+    for format in &offer.sent {
         engine.register_codec(parameters("video", format), RtpCodecKind::Video)?;
     }
     for format in &offer.audio {
         engine.register_codec(parameters("audio", format), RtpCodecKind::Audio)?;
     }
+    sending(&mut engine)?;
+    configure_simulcast_extension_headers(&mut engine)?;
+    let registry = configure_twcc_sender_only(Registry::new(), &mut engine)?;
+    let (registry, estimate) = heeding(registry);
+    Ok((engine, registry, estimate))
+}
+
+/// Negotiates what peers may say of the video that they are sent: key frame requests, NACK, REMB; and the time of capture.
+pub(in super::super) fn sending(engine: &mut MediaEngine) -> Result<()> {
     for (typ, parameter) in [("nack", ""), ("nack", "pli"), ("ccm", "fir"), ("goog-remb", "")] {
         let feedback = RTCPFeedback { typ: typ.to_owned(), parameter: parameter.to_owned() };
         engine.register_feedback(feedback, RtpCodecKind::Video);
     }
     let uri = CAPTURE_TIME.to_owned();
-    engine.register_header_extension(RTCRtpHeaderExtensionCapability { uri }, RtpCodecKind::Video, None)?;
-    configure_simulcast_extension_headers(&mut engine)?;
-    let registry = configure_twcc_sender_only(Registry::new(), &mut engine)?;
+    engine.register_header_extension(RTCRtpHeaderExtensionCapability { uri }, RtpCodecKind::Video, None)
+}
+
+/// Heeds what peers say, which beside that everybody who wants may read. Sender reports are written by the session, which
+/// knows when pictures were captured.
+pub(in super::super) fn heeding(registry: Registry) -> (Registry, Estimate) {
     let estimate = Estimate::default();
     let (initial, range) = ESTIMATE;
     let gcc = Gcc::new(initial, *range.start(), *range.end());
@@ -66,7 +77,7 @@ pub(in super::super) fn engine(offer: &Offer) -> Result<(MediaEngine, Registry, 
         .with(Slot::NackResponder, NackResponderBuilder::new().with_size(HISTORY).build())
         .with(Slot::ReceiverReport, ReceiverReportBuilder::new().build())
         .with(Slot::from(LISTEN), Deliver::new(|_| true));
-    Ok((engine, registry, estimate))
+    (registry, estimate)
 }
 
 /// Publishes what the estimator finds.

@@ -56,3 +56,19 @@ pub struct ViewerInfo {
     /// Counters.
     pub counters: ViewerCounters,
 }
+
+/// What a publisher gets back on its own connection.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct ReturnInfo {
+    /// The codec.
+    pub codec: VideoCodec,
+    /// As of [`ViewerInfo::quality`].
+    pub quality: (u32, u32),
+    /// As of [`ViewerInfo::estimate_kbps`].
+    pub estimate_kbps: Option<u32>,
+    /// As of [`ViewerInfo::loss`].
+    pub loss: f32,
+    /// Counters.
+    pub counters: ViewerCounters,
+}

@@ -9,7 +9,9 @@ mod estimate;
 mod handle;
 mod info;
 mod listen;
+mod returning;
 mod send;
+mod showing;
 mod task;
 
 use std::net::IpAddr;
@@ -20,10 +22,12 @@ use bytes::Bytes;
 use ooblex_core::StreamId;
 use ooblex_http::Problem;
 
-pub(super) use self::estimate::{Estimate, engine};
+pub(super) use self::estimate::{Estimate, engine, heeding, sending};
 pub(super) use self::handle::ViewerHandle;
-pub use self::info::{ViewerCounters, ViewerInfo};
+pub use self::info::{ReturnInfo, ViewerCounters, ViewerInfo};
+pub(super) use self::returning::Returning;
 pub(super) use self::send::{CAPTURE_TIME, Sender};
+pub(super) use self::showing::Showing;
 pub(super) use self::task::Viewing;
 use crate::decode::VideoCodec;
 

@@ -8,7 +8,9 @@ use ring::rand::{SecureRandom, SystemRandom};
 use rtc::media_stream::MediaStreamTrack;
 use rtc::rtcp::sender_report::SenderReport;
 use rtc::rtp;
-use rtc::rtp_transceiver::rtp_sender::{RTCRtpCodingParameters, RTCRtpEncodingParameters, RtpCodecKind};
+use rtc::rtp_transceiver::rtp_sender::{
+    RTCRtpCodingParameters, RTCRtpEncodingParameters, RTCRtpRtxParameters, RtpCodecKind,
+};
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::media_stream::track_local::{TrackLocal, TrackLocalEvent};
 
@@ -37,17 +39,18 @@ pub(in super::super) struct Sender {
 }
 
 impl Sender {
-    /// A track in the format that `offer` was reduced to; `None` if that cannot be sent, or if the system has no random
-    /// numbers.
+    /// A track in the format that is sent according to `offer`, with packets that are sent again in a stream of their own
+    /// (RFC 4588) if the peer takes that; `None` if nothing is sent, or if the system has no random numbers.
     pub(in super::super) fn new(offer: &Offer, now: Instant) -> Option<Self> {
-        let format = offer.video.first()?;
+        let (format, repair) = (offer.sent.first()?, offer.sent.get(1));
         let packetizer = Packetizer::new(format.codec?)?;
         let mut random = [0; 10];
         SystemRandom::new().fill(&mut random).ok()?;
         let [a, b, c, d, e, f, g, h, i, j] = random;
         let ssrc = u32::from_be_bytes([a, b, c, d]).max(1);
+        let rtx = repair.map(|_| RTCRtpRtxParameters { ssrc: ssrc.wrapping_add(1).max(1) });
         let encoding = RTCRtpEncodingParameters {
-            rtp_coding_parameters: RTCRtpCodingParameters { ssrc: Some(ssrc), ..Default::default() },
+            rtp_coding_parameters: RTCRtpCodingParameters { ssrc: Some(ssrc), rtx, ..Default::default() },
             active: true,
             codec: parameters("video", format).rtp_codec,
             ..Default::default()

@@ -1,16 +1,15 @@
 //! The task of one viewer's session.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::handle::Command;
 use super::super::negotiated::Negotiated;
 use super::super::peer::{Events, Link};
-use super::estimate::Estimate;
 use super::listen::Heard;
-use super::{Feed, FeedPicture, Feedback, Sender, ViewerHandle};
+use super::{Feed, FeedPicture, Showing, ViewerHandle};
 
 /// How often a session looks after itself.
 const TICK: Duration = Duration::from_millis(100);
@@ -18,8 +17,6 @@ const TICK: Duration = Duration::from_millis(100);
 const FEEDBACK_TICKS: u32 = 5;
 /// Reports, ours and those to the viewer, every so many ticks.
 const REPORT_TICKS: u32 = 10;
-/// What a viewer said about its bandwidth or loss counts for this long.
-const BELIEVED: Duration = Duration::from_secs(3);
 
 /// A running session.
 pub(in super::super) struct Viewing {
@@ -27,9 +24,8 @@ pub(in super::super) struct Viewing {
     pub(in super::super) negotiated: Negotiated,
     pub(in super::super) events: Events,
     pub(in super::super) commands: mpsc::Receiver<Command>,
-    pub(in super::super) sender: Sender,
+    pub(in super::super) showing: Showing,
     pub(in super::super) feed: Box<dyn Feed>,
-    pub(in super::super) estimate: Estimate,
     /// A session that has not connected after this long is removed.
     pub(in super::super) connect_timeout: Duration,
 }
@@ -61,19 +57,11 @@ impl Over {
     }
 }
 
-/// What the viewer said last, and when.
-#[derive(Default)]
-struct Said {
-    estimate: Option<(u32, Instant)>,
-    loss: Option<(f32, Instant)>,
-}
-
 impl Viewing {
     /// Runs until the session is over.
     pub(in super::super) async fn run(mut self) -> Ended {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let (mut said, mut measured) = (Said::default(), (Instant::now(), 0));
         let mut ticks = 0u32;
         let Over(reason, waiting) = loop {
             let connected = self.handle.has_connected();
@@ -83,11 +71,11 @@ impl Viewing {
                     self.link_changed(if changed.is_ok() { link } else { Link::Over }).await
                 }
                 command = self.commands.recv() => self.command(command).await,
-                heard = self.sender.heard(), if connected => self.heed(heard, &mut said),
+                heard = self.showing.heard(), if connected => self.heed(heard),
                 picture = self.feed.next(), if connected => self.show(picture).await,
                 _ = tick.tick() => {
                     ticks = ticks.wrapping_add(1);
-                    self.tick(ticks, &said, &mut measured).await
+                    self.tick(ticks).await
                 }
             };
             if let Err(over) = turn {
@@ -136,30 +124,22 @@ impl Viewing {
 
     async fn show(&mut self, picture: Option<FeedPicture>) -> Result<(), Over> {
         let Some(picture) = picture else { return Err(Over::because("the stream has ended")) };
-        let (now, wall) = (Instant::now(), SystemTime::now());
-        if !self.sender.send(&picture, now, wall).await {
+        if !self.showing.show(&picture).await {
             return Err(Over::because("the connection is gone"));
         }
         let mut status = self.handle.status();
-        status.last_picture = Some(now);
-        status.counters = self.sender.counters;
+        status.last_picture = Some(Instant::now());
+        status.counters = self.showing.counters();
         Ok(())
     }
 
-    fn heed(&mut self, heard: Option<Heard>, said: &mut Said) -> Result<(), Over> {
+    fn heed(&mut self, heard: Option<Heard>) -> Result<(), Over> {
         let Some(heard) = heard else { return Err(Over::because("the connection is gone")) };
-        let now = Instant::now();
-        if heard.key_requests > 0 {
-            self.feed.request_key();
-        }
-        said.estimate = heard.estimate_kbps.map(|kbps| (kbps, now)).or(said.estimate);
-        said.loss = heard.loss.map(|loss| (loss, now)).or(said.loss);
-        self.sender.counters.key_requests += heard.key_requests;
-        self.sender.counters.packets_asked_again += heard.nacked;
+        self.showing.heed(&heard, Some(&mut *self.feed), Instant::now());
         Ok(())
     }
 
-    async fn tick(&mut self, ticks: u32, said: &Said, measured: &mut (Instant, u64)) -> Result<(), Over> {
+    async fn tick(&mut self, ticks: u32) -> Result<(), Over> {
         let now = Instant::now();
         if !self.handle.has_connected() {
             let age = now.saturating_duration_since(self.handle.created);
@@ -171,36 +151,24 @@ impl Viewing {
             if self.negotiated.peer.is_closed_by_peer().await {
                 return Err(Over::because("the viewer closed the connection"));
             }
-            let feedback = self.feedback(now, said, measured);
+            let feedback = self.showing.feedback(now);
             self.feed.heed(&feedback, now);
             let mut status = self.handle.status();
             status.feedback = feedback;
             status.quality = self.feed.quality();
-            status.counters = self.sender.counters;
+            status.counters = self.showing.counters();
         }
         if ticks.is_multiple_of(REPORT_TICKS) {
-            self.sender.report(now, SystemTime::now()).await;
+            self.showing.report(now).await;
             self.report().await;
         }
         Ok(())
     }
 
-    fn feedback(&self, now: Instant, said: &Said, measured: &mut (Instant, u64)) -> Feedback {
-        let (since, bytes) = std::mem::replace(measured, (now, self.sender.counters.bytes));
-        let seconds = now.saturating_duration_since(since).as_secs_f64().max(0.001);
-        let sent = (self.sender.counters.bytes - bytes) as f64;
-        let fresh = |at: Instant| now.saturating_duration_since(at) < BELIEVED;
-        let remb = said.estimate.filter(|(_, at)| fresh(*at)).map(|(kbps, _)| kbps);
-        Feedback {
-            estimate_kbps: remb.into_iter().chain(self.estimate.kbps()).min(),
-            sent_kbps: (sent * 8.0 / 1_000.0 / seconds) as u32,
-            loss: said.loss.filter(|(_, at)| fresh(*at)).map_or(0.0, |(loss, _)| loss),
-        }
-    }
-
     /// Renews what is reported about the session.
     async fn report(&mut self) {
         let stats = self.negotiated.peer.stats(Instant::now()).await;
-        self.handle.status().route.renew(&stats, self.negotiated.peer.network());
+        let Negotiated { peer, offer, .. } = &self.negotiated;
+        self.handle.status().route.renew(&stats, peer.network(), &offer.candidates);
     }
 }
