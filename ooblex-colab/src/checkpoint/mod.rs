@@ -170,7 +170,8 @@ pub(crate) fn kept_settings(config: &Config) -> BTreeMap<String, String> {
     let defaults: BTreeMap<_, _> = Config::default().values().into_iter().collect();
     let differ = config.values().into_iter().filter(|(name, value)| defaults.get(name) != Some(value));
     let kept = differ.filter(|(name, _)| KEPT.contains(name));
-    kept.filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+    let text = |name, value| if name == MODEL_NAME { config.model_name.clone() } else { value };
+    kept.filter_map(|(name, value)| Some((name.to_owned(), text(name, value?)))).collect()
 }
 
 #[cfg(test)]
