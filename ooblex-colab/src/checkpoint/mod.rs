@@ -85,12 +85,13 @@ impl Resumed {
 
     /// A sentence for people.
     pub(crate) fn sentence(&self) -> String {
-        let effect = self.effect.as_deref().unwrap_or("the effect of the setting model_name");
+        let effect = self.effect.as_deref().or(self.settings.get(MODEL_NAME).map(String::as_str));
+        let effect = effect.unwrap_or("the effect of the setting model_name");
         let mut text = format!("{effect} for all streams");
         for (stream, effect) in &self.stream_effects {
             text.push_str(&format!(", {effect} for {stream}"));
         }
-        for (name, value) in &self.settings {
+        for (name, value) in self.settings.iter().filter(|(name, _)| *name != MODEL_NAME) {
             text.push_str(&format!(", {name} {value}"));
         }
         format!("{text}; from {}", self.file)

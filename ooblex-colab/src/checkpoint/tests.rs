@@ -38,7 +38,11 @@ fn settings_come_back_unless_they_are_given() {
     session.take_settings(&mut now, |name| name != "target_fps");
     assert_eq!((now.jpeg_quality, now.target_fps, now.model_name.as_str()), (70, 20, "sepia"));
     let resumed = session.begun.resumed.as_ref().expect("resumed");
-    assert!(resumed.sentence().contains(", jpeg_quality 70; from ooblex-"), "{}", resumed.sentence());
+    assert!(
+        resumed.sentence().starts_with("sepia for all streams, jpeg_quality 70; from ooblex-"),
+        "{}",
+        resumed.sentence()
+    );
 }
 
 #[test]
