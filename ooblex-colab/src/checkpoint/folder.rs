@@ -124,10 +124,17 @@ pub(super) fn newest(path: &Path) -> io::Result<(Option<Claim>, Vec<String>)> {
     let mut ignored = Vec::new();
     let mut good: Vec<(u64, String)> = Vec::new();
     for entry in entries(path)? {
-        match (entry.serial, read(&path.join(&entry.name))) {
-            (Some(_), Ok(checkpoint)) => good.push((checkpoint.saved_ms, entry.runtime)),
-            (_, Err(reason)) => ignored.push(format!("{}: {reason}", entry.name)),
-            (None, Ok(_)) => ignored.push(format!("{}: its name is not that of a checkpoint", entry.name)),
+        if entry.name.ends_with(TEMPORARY) {
+            // Of a running server it will be.
+            if try_lock(path, &entry.runtime).is_ok() {
+                ignored.push(format!("{}: it was not written to its end", entry.name));
+            }
+            continue;
+        }
+        match read(&path.join(&entry.name)) {
+            Ok(checkpoint) if entry.serial.is_some() => good.push((checkpoint.saved_ms, entry.runtime)),
+            Ok(_) => ignored.push(format!("{}: its name is not that of a checkpoint", entry.name)),
+            Err(reason) => ignored.push(format!("{}: {reason}", entry.name)),
         }
     }
     good.sort_by(|a, b| b.cmp(a));

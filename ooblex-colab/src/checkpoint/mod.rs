@@ -85,12 +85,13 @@ impl Resumed {
 
     /// A sentence for people.
     pub(crate) fn sentence(&self) -> String {
-        let effect = self.effect.as_deref().unwrap_or("the effect of the setting model_name");
+        let effect = self.effect.as_deref().or(self.settings.get(MODEL_NAME).map(String::as_str));
+        let effect = effect.unwrap_or("the effect of the setting model_name");
         let mut text = format!("{effect} for all streams");
         for (stream, effect) in &self.stream_effects {
             text.push_str(&format!(", {effect} for {stream}"));
         }
-        for (name, value) in &self.settings {
+        for (name, value) in self.settings.iter().filter(|(name, _)| *name != MODEL_NAME) {
             text.push_str(&format!(", {name} {value}"));
         }
         format!("{text}; from {}", self.file)
@@ -170,7 +171,8 @@ pub(crate) fn kept_settings(config: &Config) -> BTreeMap<String, String> {
     let defaults: BTreeMap<_, _> = Config::default().values().into_iter().collect();
     let differ = config.values().into_iter().filter(|(name, value)| defaults.get(name) != Some(value));
     let kept = differ.filter(|(name, _)| KEPT.contains(name));
-    kept.filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+    let text = |name, value| if name == MODEL_NAME { config.model_name.clone() } else { value };
+    kept.filter_map(|(name, value)| Some((name.to_owned(), text(name, value?)))).collect()
 }
 
 #[cfg(test)]

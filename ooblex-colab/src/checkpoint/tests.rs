@@ -23,9 +23,10 @@ fn only_numbers_and_the_effect_are_kept_and_nothing_secret() {
 #[test]
 fn settings_come_back_unless_they_are_given() {
     let temp = tempfile::tempdir().expect("a folder");
-    let before = config(temp.path(), &["--jpeg-quality=70", "--target-fps=12", "--max-streams=3"]);
+    let before =
+        config(temp.path(), &["--jpeg-quality=70", "--target-fps=12", "--max-streams=3", "--effect=sepia"]);
     let kept = kept_settings(&before);
-    assert_eq!(kept.len(), 2, "those of the machine stay: {kept:?}");
+    assert_eq!(kept.len(), 3, "those of the machine stay: {kept:?}");
     let mut session = Session::begin(&before).expect("begins");
     let checkpoint = Checkpoint { settings: kept, ..Checkpoint::default() };
     let folder = session.folder.as_mut().expect("a folder");
@@ -35,9 +36,13 @@ fn settings_come_back_unless_they_are_given() {
     let mut now = config(temp.path(), &["--resume", "--target-fps=20"]);
     let mut session = Session::begin(&now).expect("begins");
     session.take_settings(&mut now, |name| name != "target_fps");
-    assert_eq!((now.jpeg_quality, now.target_fps), (70, 20));
+    assert_eq!((now.jpeg_quality, now.target_fps, now.model_name.as_str()), (70, 20, "sepia"));
     let resumed = session.begun.resumed.as_ref().expect("resumed");
-    assert!(resumed.sentence().contains(", jpeg_quality 70; from ooblex-"), "{}", resumed.sentence());
+    assert!(
+        resumed.sentence().starts_with("sepia for all streams, jpeg_quality 70; from ooblex-"),
+        "{}",
+        resumed.sentence()
+    );
 }
 
 #[test]
