@@ -43,7 +43,7 @@ export class MjpegDown {
   /** Resolves with the first picture; `Late` if it does not come soon. @param {AbortSignal} signal */
   open(signal) {
     const begun = this.load(signal);
-    const late = new Late(`no byte of MJPEG came within ${BEGIN / 1000} s; it is still waited for`, begun, () => this.stop());
+    const late = new Late(`no byte of MJPEG came within ${BEGIN / 1000} s, as where a tunnel or proxy holds streamed answers back; it is still waited for`, begun, () => this.stop());
     return Promise.race([begun, new Promise((_, failed) => setTimeout(() => failed(late), BEGIN))]);
   }
 

@@ -110,7 +110,7 @@ function words(context, items, width, height) {
   let row = 0;
   for (const { kind, label, score, box } of items) {
     if (kind !== "label" && !box) continue;
-    const text = `${label} ${Math.round(100 * score)} %`;
+    const text = `${label} ${score.toFixed(2)}`;
     // Above its box, or inside where there is no room; what is said of the whole picture in the corner.
     const [x, above] = box && isWhole(box) ? [box[0] * width, box[1] * height - 1.3 * size] : [0, 1.3 * size * row++];
     const y = above < 0 ? above + 1.3 * size : above;

@@ -44,8 +44,8 @@ fn snapshots_are_shown_while_mjpeg_is_waited_for_and_not_asked_for_twice() {
     assert_in_order(&shown(browser, 3).0);
     let reason = |words: &str| text(browser, "#reasons").contains(words).then_some(());
     // At first it may still come; in the end it is the tunnel's fault.
-    wait_for("the reason", || reason("no byte of MJPEG came"));
-    wait_for("the end of the wait", || reason("holds streamed answers back"));
+    wait_for("the reason", || reason("it is still waited for"));
+    wait_for("the end of the wait", || reason("s: a tunnel or proxy holds streamed answers back"));
     assert_in_order(&shown(browser, 3).0);
     let seen = tunnel.seen();
     let of = |end: &str| seen.iter().position(|seen| seen.request.ends_with(end));
