@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::browser::{Scripted, from_base64};
 use crate::server::root;
 use crate::tools::{Process, find};
-use crate::{PATIENCE, wait_for};
+use crate::{PATIENCE, wait_for, wait_for_up_to};
 
 /// How a profile of tests differs from a new one.
 const PREFERENCES: [(&str, &str); 10] = [
@@ -73,7 +73,8 @@ impl Firefox {
             .expect("Firefox starts");
         let process = Process(child);
         let place = profile.path().join("MarionetteActivePort");
-        let stream = wait_for("Firefox to listen", || {
+        // It makes a new profile first.
+        let stream = wait_for_up_to(PATIENCE * 3, "Firefox to listen", || {
             let port: u16 = std::fs::read_to_string(&place).ok()?.trim().parse().ok()?;
             TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).ok()
         });
