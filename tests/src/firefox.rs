@@ -103,8 +103,10 @@ impl Firefox {
         self.command("WebDriver:Navigate", &json!({ "url": url }));
         let origin: String = url.split('/').take(3).collect::<Vec<_>>().join("/");
         wait_for("the page", || {
-            let ready = self.run("return [location.href, document.readyState]");
-            (ready[0].as_str()?.starts_with(&origin) && ready[1] != "loading").then_some(())
+            // Scripts have run once, so what is clicked is heard.
+            let ready = "return [location.href, performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd]";
+            let ready = self.run(ready);
+            (ready[0].as_str()?.starts_with(&origin) && ready[1].as_f64()? > 0.0).then_some(())
         });
     }
 
