@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::browser::{Scripted, from_base64};
 use crate::server::root;
 use crate::tools::{Process, find};
-use crate::{PATIENCE, wait_for};
+use crate::{PATIENCE, wait_for, wait_for_up_to};
 
 /// How a profile of tests differs from a new one.
 const PREFERENCES: [(&str, &str); 10] = [
@@ -73,7 +73,8 @@ impl Firefox {
             .expect("Firefox starts");
         let process = Process(child);
         let place = profile.path().join("MarionetteActivePort");
-        let stream = wait_for("Firefox to listen", || {
+        // It makes a new profile first.
+        let stream = wait_for_up_to(PATIENCE * 3, "Firefox to listen", || {
             let port: u16 = std::fs::read_to_string(&place).ok()?.trim().parse().ok()?;
             TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).ok()
         });
@@ -102,8 +103,10 @@ impl Firefox {
         self.command("WebDriver:Navigate", &json!({ "url": url }));
         let origin: String = url.split('/').take(3).collect::<Vec<_>>().join("/");
         wait_for("the page", || {
-            let ready = self.run("return [location.href, document.readyState]");
-            (ready[0].as_str()?.starts_with(&origin) && ready[1] != "loading").then_some(())
+            // Scripts have run once, so what is clicked is heard.
+            let ready = "return [location.href, performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd]";
+            let ready = self.run(ready);
+            (ready[0].as_str()?.starts_with(&origin) && ready[1].as_f64()? > 0.0).then_some(())
         });
     }
 

@@ -57,13 +57,22 @@ pub fn print_skip(reason: &str) {
 /// # Panics
 /// When nothing came; `what` says what was waited for.
 #[track_caller]
-pub fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+pub fn wait_for<T>(what: &str, probe: impl FnMut() -> Option<T>) -> T {
+    wait_for_up_to(PATIENCE, what, probe)
+}
+
+/// The same, at most for `patience`.
+///
+/// # Panics
+/// When nothing came.
+#[track_caller]
+pub fn wait_for_up_to<T>(patience: Duration, what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(value) = probe() {
             return value;
         }
-        assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain for {what}");
+        assert!(start.elapsed() < patience, "waited {patience:?} in vain for {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
