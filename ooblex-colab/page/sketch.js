@@ -59,15 +59,16 @@ export class Sketch {
   draw(context, items, style) {
     const { width, height } = context.canvas;
     context.save();
-    const masks = items.filter(({ mask }) => mask);
+    // What has a mask is marked by it alone.
+    const [masks, outlined] = [items.filter(({ mask }) => mask), items.filter(({ mask }) => !mask)];
     for (const { label, mask } of masks) {
       if (mask) this.mask(context, mask, masks.length > 1 ? `hsl(${hue(label)} 90% 50%)` : style.color, style.opacity);
     }
     context.lineWidth = style.width * (Math.min(width, height) >= LARGE ? 2 : 1);
     context.strokeStyle = context.fillStyle = style.color;
-    for (const { box } of items) if (box && isWhole(box)) context.strokeRect(box[0] * width, box[1] * height, box[2] * width, box[3] * height);
-    if (style.points) items.forEach((item) => dots(context, item, width, height));
-    if (style.labels) words(context, items, width, height);
+    for (const { box } of outlined) if (box && isWhole(box)) context.strokeRect(box[0] * width, box[1] * height, box[2] * width, box[3] * height);
+    if (style.points) outlined.forEach((item) => dots(context, item, width, height));
+    if (style.labels) words(context, outlined, width, height);
     context.restore();
   }
 

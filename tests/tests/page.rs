@@ -10,6 +10,8 @@ use ooblex_tests::server::{self, Server};
 use ooblex_tests::{skip, wait_for};
 use serde_json::json;
 
+use crate::rungs::wait_for_ways;
+
 const PICTURE: &str = "#picture";
 
 /// Clicks an element as soon as it is there.
@@ -163,7 +165,9 @@ fn chromium_shows_each_frame_before_the_next_one_comes() {
     let server = Server::start(&[]);
     let browser = Browser::start(programs, None);
     server.upload("cam", &crate::marked(2, 0));
-    browser.open(&server.url("/"));
+    // A picture is shown for two seconds before the placeholder takes its place: none is sent to a page that still loads.
+    browser.open(&server.url("/?transport=http"));
+    wait_for_ways(&browser, "", "http");
     let mut times = Vec::new();
     for counter in 1..=12 {
         server.upload("cam", &crate::marked(2, counter));
