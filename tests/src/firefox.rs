@@ -94,7 +94,14 @@ impl Firefox {
     fn command(&self, name: &str, parameters: &Value) -> Value {
         // After a failed test the connection is still whole.
         let mut connection = self.connection.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        connection.command(name, parameters)
+        connection.command(name, parameters).unwrap_or_else(|error| panic!("{name} {parameters}: {error}"))
+    }
+
+    /// What a script answers; nothing while one page takes the place of another.
+    fn try_run(&self, script: &str) -> Option<Value> {
+        let mut connection = self.connection.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let parameters = json!({ "script": script, "args": [] });
+        connection.command("WebDriver:ExecuteScript", &parameters).ok().map(|answer| answer["value"].clone())
     }
 
     /// Opens a page, which may take a token out of its address.
@@ -104,8 +111,8 @@ impl Firefox {
         let origin: String = url.split('/').take(3).collect::<Vec<_>>().join("/");
         wait_for("the page", || {
             // Scripts have run once, so what is clicked is heard.
-            let ready = "return [location.href, performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd]";
-            let ready = self.run(ready);
+            let ready = "return [location.href, performance.getEntriesByType('navigation')[0]?.domContentLoadedEventEnd]";
+            let ready = self.try_run(ready)?;
             (ready[0].as_str()?.starts_with(&origin) && ready[1].as_f64()? > 0.0).then_some(())
         });
     }
@@ -142,15 +149,17 @@ impl Scripted for Firefox {
 
 impl Connection {
     /// One command: `[0, id, name, parameters]` is answered by `[1, id, error, result]`.
+    ///
+    /// # Errors
+    /// What Firefox says against it.
     #[track_caller]
-    fn command(&mut self, name: &str, parameters: &Value) -> Value {
+    fn command(&mut self, name: &str, parameters: &Value) -> Result<Value, Value> {
         self.last += 1;
         let text = json!([0, self.last, name, parameters]).to_string();
         self.stream.write_all(format!("{}:{text}", text.len()).as_bytes()).unwrap();
         let mut answer = self.receive();
         assert_eq!((&answer[0], &answer[1]), (&json!(1), &json!(self.last)), "{name}: {answer}");
-        assert_eq!(answer[2], Value::Null, "{name} {parameters}");
-        answer[3].take()
+        if answer[2].is_null() { Ok(answer[3].take()) } else { Err(answer[2].take()) }
     }
 
     #[track_caller]
