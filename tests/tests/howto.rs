@@ -41,7 +41,7 @@ fn blocks(begin: &str) -> Vec<Block> {
     found
 }
 
-/// Runs what begins so, as somebody who may not do much, since VLC insists on it; checks what it makes.
+/// Runs what begins so, as somebody who may not do much; checks what it makes.
 #[track_caller]
 fn run(begin: &str) {
     let server = Server::start(&["--demo"]);
@@ -75,14 +75,6 @@ fn ffmpeg_records_and_takes_pictures() {
         skip!("ffmpeg is not installed");
     }
     run("ffmpeg ");
-}
-
-#[test]
-fn vlc_takes_pictures() {
-    if find("cvlc").is_none() {
-        skip!("VLC is not installed");
-    }
-    run("cvlc ");
 }
 
 #[test]
