@@ -1,7 +1,9 @@
 // Checks of the page's modules that need no page. The body of an asynchronous function: `base` is where the modules are;
 // returns what is wrong, one sentence each.
 const load = (name) => import(`${base}${name}.js`);
-const [wire, pace, ladders, qr, ledger, webrtc, quotas, helds, sketches, wheps] = await Promise.all(["wire", "pace", "ladder", "qr", "ledger", "webrtc", "quota", "held", "sketch", "whep"].map(load));
+const [wire, pace, ladders, qr, ledger, webrtc, quotas, helds, sketches, wheps, relays] = await Promise.all(
+  ["wire", "pace", "ladder", "qr", "ledger", "webrtc", "quota", "held", "sketch", "whep", "relays"].map(load),
+);
 const wrong = [];
 const same = (what, got, wanted) => {
   const [a, b] = [JSON.stringify(got), JSON.stringify(wanted)];
@@ -489,5 +491,45 @@ const fails = (what, act, text) => {
   same("by the other pair", await heardBy(0, 6), "");
   same("by the pair that is sent by", await heardBy(6, 0), "");
   holds("by none", (await heardBy(0, 5)).includes("the server was silent"));
+}
+
+// The rungs of WebRTC: the pair that was selected says which it is, and one connection serves whoever asks for that.
+{
+  const road = (local, remote) => {
+    const pair = { id: "p", type: "candidate-pair", localCandidateId: "l", remoteCandidateId: "r" };
+    return relays.roadOf([{ type: "transport", selectedCandidatePairId: "p" }, pair, { id: "l", ...local }, { id: "r", ...remote }]);
+  };
+  const [host, relay] = [{ candidateType: "host" }, (relayProtocol) => ({ candidateType: "relay", relayProtocol })];
+  same("direct", [road(host, host), road({ candidateType: "srflx" }, { candidateType: "prflx" })], ["webrtc", "webrtc"]);
+  same("relayed", ["udp", "tcp", "tls"].map((protocol) => road(relay(protocol), host)), ["turn-udp", "turn-tcp", "turn-tcp"]);
+  same("by the server's relay", road(host, relay(undefined)), "turn-udp");
+  const servers = [{ urls: "stun:a" }, { urls: ["turn:b", "turn:b?transport=tcp", "turns:b?transport=tcp"], username: "u", credential: "c" }];
+  const urls = (name) => relays.configurationFor(servers, name).iceServers.flatMap((server) => server.urls);
+  same("servers of each", ["", ...relays.ROADS].map(urls), [
+    ["stun:a", "turn:b", "turn:b?transport=tcp", "turns:b?transport=tcp"],
+    ["stun:a"],
+    ["turn:b"],
+    ["turn:b?transport=tcp", "turns:b?transport=tcp"],
+  ]);
+  same("only relays", relays.configurationFor(servers, "turn-tcp").iceTransportPolicy, "relay");
+  const climb = async (forced, roads, takes) => {
+    const tried = [];
+    let open = 0;
+    const connect = async (asked) => {
+      tried.push(asked);
+      const took = takes(asked);
+      if (!took) throw new ladders.RungError("no way");
+      open += 1;
+      return { took, stop: () => (open -= 1) };
+    };
+    const all = new relays.Roads(connect, async (made) => made.took, forced);
+    const outcomes = [];
+    for (const name of roads) outcomes.push(await all.open(name, new AbortController().signal).then((made) => made.took, (error) => error.message));
+    return [outcomes, tried, open];
+  };
+  same("a relay over TCP", await climb(false, relays.ROADS, () => "turn-tcp"), [["nothing but a relay answered", "no relay that is reached over UDP answered", "turn-tcp"], [""], 1]);
+  same("no way", await climb(false, relays.ROADS, () => ""), [["no way", "no way", "no way"], [""], 0]);
+  same("by itself", await climb(false, ["turn-udp"], (asked) => asked), [["turn-udp"], ["turn-udp"], 1]);
+  same("forced, but it took another", await climb(true, ["webrtc"], () => "turn-udp"), [["nothing but a relay answered"], ["webrtc"], 0]);
 }
 return wrong;
