@@ -50,8 +50,14 @@ fn health_is_not_what_something_else_answers() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
     let other = std::thread::spawn(move || {
-        use std::io::Write;
+        use std::io::{Read, Write};
         let (mut client, _) = listener.accept().unwrap();
+        // What is not read when a socket is closed resets the connection, the answer with it.
+        let (mut request, mut buffer) = (Vec::new(), [0; 1024]);
+        while !request.ends_with(b"\r\n\r\n") {
+            let n = client.read(&mut buffer).unwrap();
+            request.extend_from_slice(&buffer[..n]);
+        }
         client.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nOK").unwrap();
     });
     let (code, _, error) = server::run(&["health", "--mjpeg-port", &port]);

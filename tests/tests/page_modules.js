@@ -484,7 +484,7 @@ const fails = (what, act, text) => {
     const stats = [{ id: "t", type: "transport", selectedCandidatePairId: "a" }, pair("a", sending), pair("b", other)];
     const sender = new webrtc.WebRtcSender(new MediaStream(), "a", () => Promise.reject(new Error("none")), () => {});
     const peer = { connectionState: "connected", getStats: async () => new Map(stats.map((s) => [s.id, s])), close: () => {} };
-    Object.assign(sender, { peer, at: performance.timeOrigin + performance.now(), heard: { packets: 5, at: 0 } });
+    Object.assign(sender, { peer, at: performance.timeOrigin + performance.now(), heard: { count: 5, at: 0 } });
     await sender.report(peer);
     return (await Promise.race([sender.ended, Promise.resolve(null)]))?.message ?? "";
   };

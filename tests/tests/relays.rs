@@ -41,12 +41,15 @@ fn relay_carries(rung: &str) {
         let (counters, _) = shown(&browser, 25);
         assert_in_order(&counters);
         for transport in ["webrtc", "whep"] {
-            wait_for(&format!("the rung of {transport}: {:?}", rungs(&server, transport)), || {
+            wait_for(&format!("the rung of {transport}: {}", server.json("/status")["transports"]), || {
                 (rungs(&server, transport) == [json!(rung)]).then_some(())
             });
         }
         assert!(coturn.log().contains("ALLOCATE processed, success"), "{}", coturn.log());
-        assert_eq!(browser.complaints(), Vec::<String>::new());
+        // The network has just been made, and what was being loaded when it settled is loaded again.
+        let complaints = browser.complaints();
+        let own: Vec<_> = complaints.iter().filter(|text| !text.contains("ERR_NETWORK_CHANGED")).collect();
+        assert!(own.is_empty(), "{own:?}");
     });
 }
 

@@ -194,7 +194,8 @@ impl Offer {
         for section in &sections {
             let is_video = section.kind == "video";
             let received = media.received.filter(|_| is_video && section.sends());
-            let asks = is_video && section.receives() && media.sent.is_some();
+            // What may get nothing back is told so, rather than promised a picture that never comes.
+            let asks = is_video && section.receives() && (media.sent.is_some() || section.sends());
             let sendable = media.sent.filter(|_| asks && sent.is_empty());
             let formats = match (received, sendable) {
                 (Some(supported), _) => {

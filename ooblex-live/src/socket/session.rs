@@ -222,6 +222,11 @@ impl Session {
                 Err(end) => break end,
             }
         };
+        // When the server stops, streams end; of the two reasons that a viewer may hear first, this is the one to tell.
+        let end = match end {
+            End::Close(_) if *self.stopping.borrow() => stopped(),
+            end => end,
+        };
         // Encoders need not wait for the close.
         self.view = None;
         let ended = match &end {

@@ -19,6 +19,8 @@ use crate::server::{SOON, Server};
 
 /// Far longer than a client that is well takes to acknowledge a picture.
 const STALLED: Duration = Duration::from_secs(2);
+/// Between two pictures, so that no client sends more messages a second than it may.
+const PACE: Duration = Duration::from_millis(20);
 /// What the client that stops reading lets its system keep for it.
 const SMALL_BUFFER: u32 = 4096;
 
@@ -85,11 +87,18 @@ async fn a_viewer_that_stops_reading_is_closed_and_little_waits_for_it() {
     let mut seen = 0;
     while server.sockets.report().viewing == 2 {
         assert!(begun.elapsed() < SOON, "it is still there");
+        tokio::time::sleep(PACE).await;
         let frame = source.send().await;
-        let (header, _) = well.shown().await;
-        well.ack(&header).await;
-        assert_eq!(header.sequence, frame, "the other viewer gets every picture");
-        seen += 1;
+        loop {
+            let (header, _) = well.shown().await;
+            well.ack(&header).await;
+            seen += 1;
+            // The newest is sent once more when the encoder begins anew.
+            assert!(header.sequence <= frame, "{} of {frame}", header.sequence);
+            if header.sequence == frame {
+                break;
+            }
+        }
     }
     // The system buffers up to 4 MB.
     let sent_to_the_deaf = server.sockets.counters().sent.get() - seen;
@@ -112,6 +121,7 @@ async fn a_viewer_that_acknowledges_nothing_is_closed() {
     let begun = Instant::now();
     while !closed.is_finished() {
         assert!(begun.elapsed() < SOON, "it is still there");
+        tokio::time::sleep(PACE).await;
         let (header, data) = camera.take(false);
         publisher.picture(header, &data).await;
         publisher.said("ack").await;
