@@ -27,18 +27,21 @@ export class RungError extends Error {
 export class Late extends RungError {
   /**
    * @param {string} message
-   * @param {Promise<T>} coming rejects once it will not begin any more
+   * @param {Promise<any>} coming rejects once it will not begin any more
    * @param {() => void} stop gives it up
+   * @param {(begun: any) => T} [make] what `coming` resolves with is made into this once it takes over, and not before:
+   *   it is shown then
    */
-  constructor(message, coming, stop) {
+  constructor(message, coming, stop, make = (begun) => begun) {
     super(message);
     this.coming = coming;
     this.stopWaiting = stop;
+    this.make = make;
   }
 
   /** The same for what is made of it. @template U @param {(begun: T) => U} make @returns {Late<U>} */
   map(make) {
-    return new Late(this.message, this.coming.then(make), this.stopWaiting);
+    return new Late(this.message, this.coming, this.stopWaiting, (begun) => make(this.make(begun)));
   }
 }
 
@@ -81,7 +84,7 @@ export class Ladder {
     this.reasons = new Map();
     /** @type {Running | null} */
     this.running = null;
-    /** @type {{ at: number, coming: Promise<{ begun: Running } | { failed: unknown }>, stop: () => void } | null} one that
+    /** @type {{ at: number, coming: Promise<{ begin: () => Running } | { failed: unknown }>, stop: () => void } | null} one that
      *   may still begin */
     this.late = null;
     this.control = new AbortController();
@@ -158,13 +161,13 @@ export class Ladder {
     const { late } = this;
     const outcome = await late?.coming;
     if (signal.aborted || !late || !outcome) return null;
-    if ("begun" in outcome) return this.hold(late.at, outcome.begun, signal);
+    if ("begin" in outcome) return this.hold(late.at, outcome.begin(), signal);
     return this.refused(this.rungs[late.at].name, outcome.failed) ? "stop" : null;
   }
 
   /** @param {number} at @param {Late<Running>} late */
   expect(at, late) {
-    const coming = late.coming.then((begun) => ({ begun }), (failed) => ({ failed }));
+    const coming = late.coming.then((begun) => ({ begin: () => late.make(begun) }), (failed) => ({ failed }));
     this.late = { at, coming, stop: late.stopWaiting };
     if (this.control.signal.aborted) this.giveUpLate();
   }
@@ -195,10 +198,10 @@ export class Ladder {
       ]);
       timer.abort();
       if (signal.aborted) return null;
-      if (late && what && "begun" in what) {
+      if (late && what && "begin" in what) {
         running.stop();
         this.late = null;
-        [at, running] = [late.at, what.begun];
+        [at, running] = [late.at, what.begin()];
         began = this.adopt(at, running);
         continue;
       }

@@ -133,6 +133,8 @@ impl Network {
             for address in addresses {
                 host.ip(&format!("address add {address}/24 dev eth0"))?;
             }
+            // Without an IPv6 address of its own, which is there only after a while: browsers load anew what they were loading.
+            host.ip("link set dev eth0 addrgenmode none")?;
             host.ip("link set eth0 up")?;
         }
         let script = root().join("tests/python/link.py");

@@ -238,6 +238,14 @@ const fails = (what, act, text) => {
   same("late, but better", [log.slice(4), states.at(-1).rung, states.at(-1).reasons], [["-c"], "b", [["a", "a is shut"]]]);
   ladder.stop();
   same("stopped, not given up", log.slice(5), ["-b"]);
+  // One that begins while the next one still does is shown after that, not covered by it.
+  coming = late("b");
+  works.b = works.b.map((made) => (log.push("+b"), made));
+  coming.begun(begun("b"));
+  ({ ladder, states } = began({ upgrades: "beside" }));
+  await settle();
+  same("shown when it takes over", [log.join(), states.at(-1).rung], ["a,b,c,-c,+b", "b"]);
+  ladder.stop();
   coming = late("b");
   ({ ladder, states } = began({ upgrades: "beside" }));
   await settle();

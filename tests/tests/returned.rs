@@ -114,7 +114,9 @@ fn an_offer_that_only_receives_watches() {
 #[test]
 fn only_who_may_view_gets_something_back() {
     let (publish, control) = ("a-token-that-only-publishes", "a-token-that-may-do-all");
-    let server = Server::start(&["--publish-token", publish, "--control-token", control]);
+    let view = "a-token-that-only-watches";
+    let server =
+        Server::start(&["--publish-token", publish, "--view-token", view, "--control-token", control]);
     let send = |token: &str, direction: &str, more: Value| {
         let sdp = sdp::offer().replace("a=sendonly", direction);
         let mut body = json!({ "sdp": sdp, "type": "offer" });

@@ -104,7 +104,7 @@ fn address(candidate: &RTCIceCandidateStats) -> Option<SocketAddr> {
 }
 
 /// How a peer reaches its relay, which browsers tell by the priority of the candidate at `relayed`: its highest byte, the
-/// preference of the type (RFC 8445 section 5.1.2.1), is 2 for UDP, 1 for TCP and 0 for TLS.
+/// preference of the type (RFC 8445 section 5.1.2.1), is 2 or, in newer ones, 3 for UDP, 1 for TCP and 0 for TLS.
 fn transport_of(candidates: &[String], relayed: SocketAddr) -> Option<&'static str> {
     /// Zero by the recommendation, with the preference of a host that has one address: the peer makes no difference.
     const NO_DIFFERENCE: u32 = 0xFF_FFFF;
@@ -115,7 +115,7 @@ fn transport_of(candidates: &[String], relayed: SocketAddr) -> Option<&'static s
         (at == relayed).then_some(priority)
     })?;
     match priority >> 24 {
-        2 => Some("udp"),
+        2 | 3 => Some("udp"),
         1 => Some("tcp"),
         0 if priority != NO_DIFFERENCE => Some("tls"),
         _ => None,
@@ -192,6 +192,7 @@ mod tests {
             |priority: u32, port: u16| format!("candidate:1 1 udp {priority} 192.0.2.1 {port} typ relay");
         let candidates = [
             candidate((2 << 24) | 0x1E_FF, 1),
+            candidate((3 << 24) | 0x1F_FF, 7),
             candidate((1 << 24) | 0x1E_FF, 2),
             candidate(0x1E_1E_FF, 3),
             candidate(0xFF_FFFF, 4),
@@ -199,7 +200,8 @@ mod tests {
             "candidate:1 1 udp".to_owned(),
         ];
         let of = |port| transport_of(&candidates, SocketAddr::from(([192, 0, 2, 1], port)));
-        assert_eq!([1, 2, 3, 4, 5, 6].map(of), [Some("udp"), Some("tcp"), Some("tls"), None, None, None]);
+        let known = [Some("udp"), Some("udp"), Some("tcp"), Some("tls")];
+        assert_eq!(([1, 7, 2, 3].map(of), [4, 5, 6].map(of)), (known, [None; 3]));
         let path = |relay| CandidatePath {
             local: CandidateKind::Host,
             remote: CandidateKind::Relay,
