@@ -7,6 +7,8 @@ use crate::Codec;
 
 /// Most bytes of a text message.
 pub const MAX_TEXT: usize = 64 * 1024;
+/// Most characters of what the parser says that are repeated: it may write six for each that came.
+const LONGEST_REASON: usize = 300;
 /// Longest chain of effects.
 const MAX_CHAIN: usize = 1024;
 
@@ -126,7 +128,10 @@ impl ClientMessage {
         }
         let message = match serde_json::from_str(text) {
             Ok(message) => message,
-            Err(error) => return refuse(format!("not a message of this protocol: {error}")),
+            Err(error) => {
+                let why: String = error.to_string().chars().take(LONGEST_REASON).collect();
+                return refuse(format!("not a message of this protocol: {why}"));
+            }
         };
         let chain = match &message {
             Self::Effect { effect, .. } => Some(effect),
