@@ -51,6 +51,7 @@ mod health_cli;
 mod live;
 mod models;
 mod models_cli;
+mod nonce;
 mod own;
 mod parent;
 mod process;

@@ -210,12 +210,12 @@ fn describe(info: &SessionInfo) -> Value {
         "frames_skipped": counters.frames_skipped,
         "decode_errors": counters.decode_errors,
         "keyframe_requests": counters.keyframe_requests,
-        "returned": info.returned.as_ref().map(describe_return),
+        "returned": info.returned.as_ref().map(describe_sent),
     })
 }
 
-/// What a publisher gets back.
-fn describe_return(info: &ReturnInfo) -> Value {
+/// What a viewer gets, or a publisher back.
+fn describe_sent(info: &ReturnInfo) -> Value {
     let (counters, (max_height, kbps)) = (&info.counters, info.quality);
     json!({
         "codec": info.codec.to_string(),
@@ -234,27 +234,15 @@ fn describe_return(info: &ReturnInfo) -> Value {
 
 /// One viewer's session.
 fn describe_viewer(info: &ViewerInfo) -> Value {
-    let (counters, (max_height, kbps)) = (&info.counters, info.quality);
-    json!({
-        "stream": info.stream.as_ref().map(ToString::to_string),
-        "state": info.state.as_str(),
-        "codec": info.codec.to_string(),
-        "max_height": max_height,
-        "kbps": kbps,
-        "estimate_kbps": info.estimate_kbps,
-        "loss": info.loss,
-        "age_s": tenths(info.age),
-        "path": info.path.as_ref().map(describe_path),
-        "failed": info.failed.iter().map(describe_failed).collect::<Vec<_>>(),
-        "servers": info.servers.iter().map(describe_server).collect::<Vec<_>>(),
-        "held_back": info.held_back.total(),
-        "bytes": counters.bytes,
-        "packets": counters.packets,
-        "packets_asked_again": counters.packets_asked_again,
-        "pictures": counters.pictures,
-        "key_frames": counters.key_frames,
-        "keyframe_requests": counters.key_requests,
-    })
+    let mut all = describe_sent(&info.sent());
+    all["stream"] = json!(info.stream.as_ref().map(ToString::to_string));
+    all["state"] = json!(info.state.as_str());
+    all["age_s"] = json!(tenths(info.age));
+    all["path"] = json!(info.path.as_ref().map(describe_path));
+    all["failed"] = info.failed.iter().map(describe_failed).collect();
+    all["servers"] = info.servers.iter().map(describe_server).collect();
+    all["held_back"] = json!(info.held_back.total());
+    all
 }
 
 fn describe_path(path: &CandidatePath) -> Value {

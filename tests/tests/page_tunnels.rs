@@ -35,6 +35,16 @@ fn studio(programs: (PathBuf, PathBuf), flaw: Flaw, query: &str, prepare: &str) 
     Studio { server, tunnel, browser, _film: film }
 }
 
+/// One whose video goes both ways over WebSockets, and the name of its stream.
+#[track_caller]
+fn by_socket(programs: (PathBuf, PathBuf)) -> (Studio, String) {
+    let studio = studio(programs, Flaw::None, "?transport=ws", "");
+    wait_for_ways(&studio.browser, "ws", "ws");
+    shown(&studio.browser, 5);
+    let stream = own_stream(&studio.browser);
+    (studio, stream)
+}
+
 #[test]
 fn snapshots_are_shown_while_mjpeg_is_waited_for_and_not_asked_for_twice() {
     let Some(programs) = installed() else { skip!("Chromium or chromedriver is not installed") };
@@ -115,11 +125,8 @@ fn a_connection_on_which_no_picture_comes_is_not_idle() {
 #[test]
 fn a_page_whose_connections_are_cut_goes_on_with_the_same_stream() {
     let Some(programs) = installed() else { skip!("Chromium or chromedriver is not installed") };
-    let studio = studio(programs, Flaw::None, "?transport=ws", "");
+    let (studio, stream) = by_socket(programs);
     let Studio { server, tunnel, browser, .. } = &studio;
-    wait_for_ways(browser, "ws", "ws");
-    shown(browser, 5);
-    let stream = own_stream(browser);
     for round in 2..=3 {
         tunnel.cut();
         wait_for("another connection", || (tunnel.count("GET /ws/live", true) >= round).then_some(()));
@@ -135,11 +142,8 @@ fn a_page_whose_connections_are_cut_goes_on_with_the_same_stream() {
 #[test]
 fn a_quota_that_is_used_up_is_said_and_not_hammered() {
     let Some(programs) = installed() else { skip!("Chromium or chromedriver is not installed") };
-    let studio = studio(programs, Flaw::None, "?transport=ws", "");
+    let (studio, stream) = by_socket(programs);
     let Studio { server, tunnel, browser, .. } = &studio;
-    wait_for_ways(browser, "ws", "ws");
-    shown(browser, 5);
-    let stream = own_stream(browser);
     tunnel.exhaust(true);
     let said = wait_for("what has happened", || {
         Some(text(browser, "#connection")).filter(|said| said.contains("quota"))

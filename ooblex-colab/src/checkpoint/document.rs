@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use ring::digest::{SHA256, digest};
+use ooblex_models::manager::sha256;
 use serde::{Deserialize, Serialize};
 
 use crate::effect::Kept;
@@ -67,7 +67,7 @@ impl Checkpoint {
     /// If it is too large.
     pub(crate) fn encode(&self) -> Result<Vec<u8>, Unreadable> {
         let body = serde_json::to_vec(self).map_err(|error| Unreadable::Content(error.to_string()))?;
-        let mut file = format!("{MAGIC} {FORMAT} {} {}\n", hex(&body), body.len()).into_bytes();
+        let mut file = format!("{MAGIC} {FORMAT} {} {}\n", sha256(&body), body.len()).into_bytes();
         file.extend(body);
         if file.len() > MAX_BYTES { Err(Unreadable::TooLarge(file.len())) } else { Ok(file) }
     }
@@ -98,15 +98,11 @@ impl Checkpoint {
         if body.len() != said {
             return Err(Unreadable::Length { found: body.len(), said });
         }
-        if hex(body) != digest {
+        if sha256(body) != digest {
             return Err(Unreadable::Digest);
         }
         serde_json::from_slice(body).map_err(|error| Unreadable::Content(error.to_string()))
     }
-}
-
-fn hex(data: &[u8]) -> String {
-    digest(&SHA256, data).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -143,7 +139,7 @@ mod tests {
         assert!(wrong(text.replace("\"cam\"", "\"dam\"").as_bytes()).contains("digest"));
         assert!(wrong(&vec![b'x'; MAX_BYTES + 1]).contains("more than"));
         let body = "{\"saved_ms\":true}";
-        let odd = format!("{MAGIC} {FORMAT} {} {}\n{body}", hex(body.as_bytes()), body.len());
+        let odd = format!("{MAGIC} {FORMAT} {} {}\n{body}", sha256(body.as_bytes()), body.len());
         assert!(wrong(odd.as_bytes()).contains("not understood"));
     }
 

@@ -8,9 +8,8 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use ring::rand::{SecureRandom, SystemRandom};
-
 use super::document::{Checkpoint, MAX_BYTES, Unreadable};
+use crate::nonce::nonce;
 
 /// Files that a server keeps of its own: if the newest is damaged, there is one before it.
 const KEEP_OWN: u64 = 3;
@@ -44,10 +43,7 @@ impl Folder {
     /// Makes the folder if there is none, and a name in it for this server.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(path)?;
-        let mut random = [0; 8];
-        let failed = |_| io::Error::other("the system gives no random numbers");
-        SystemRandom::new().fill(&mut random).map_err(failed)?;
-        let runtime: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let runtime = nonce::<8>().ok_or_else(|| io::Error::other("the system gives no random numbers"))?;
         // Locked before it has its name, so that nobody takes it for one that was left behind.
         let (new, lock) = (path.join(format!("ooblex-{runtime}{TEMPORARY}")), lock_path(path, &runtime));
         let file = OpenOptions::new().write(true).create_new(true).open(&new)?;

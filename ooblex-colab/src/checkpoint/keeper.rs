@@ -140,8 +140,11 @@ impl Keeper {
         self.state().failure.as_ref().map(|reason| format!("checkpoints: {reason}"))
     }
 
-    /// Keeps what changes until it is dropped.
+    /// Keeps what changes until it is dropped; ends at once where nothing is to be kept.
     pub(crate) async fn run(self: Arc<Self>, effects: EffectControl, hub: Hub) {
+        if self.store.is_none() {
+            return;
+        }
         let mut ticks = tokio::time::interval(LOOK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -178,6 +181,9 @@ impl Keeper {
 
     /// Writes a last time, if it goes fast.
     pub(crate) async fn finish(&self, effects: &EffectControl, hub: &Hub) {
+        if self.store.is_none() {
+            return;
+        }
         let wanted = self.state().wanted;
         let checkpoint = self.observe(effects, hub);
         if self.state().written.as_ref() == Some(&checkpoint) {

@@ -3,9 +3,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ring::rand::{SecureRandom, SystemRandom};
 use serde::Serialize;
 use tokio::sync::watch;
+
+use crate::nonce::nonce;
 
 /// The stream of the probe waits so long to hear that its beginning has arrived.
 const WAITS: Duration = Duration::from_secs(5);
@@ -68,9 +69,7 @@ impl Probes {
 
     /// Begins a probe; one before it is over. `None` if the system has no randomness.
     pub(super) fn begin(&self) -> Option<Ticket> {
-        let mut bytes = [0; NONCE];
-        SystemRandom::new().fill(&mut bytes).ok()?;
-        let nonce: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let nonce = nonce::<NONCE>()?;
         let progress = Arc::new(watch::Sender::new(Progress::Open));
         let open = Open { nonce: nonce.clone(), left: Step::ALL.to_vec(), progress: progress.clone() };
         *self.lock() = Some(open);

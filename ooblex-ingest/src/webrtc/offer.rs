@@ -128,6 +128,29 @@ fn attribute<'a>(lines: &[&'a str], name: &str) -> Option<&'a str> {
     lines.iter().find_map(|line| Some(line.strip_prefix("a=")?.strip_prefix(name)?.strip_prefix(':')?.trim()))
 }
 
+/// The lines before the first section, and the sections, of which there are `limit` at most.
+fn split(text: &str, limit: usize) -> Result<(Vec<&str>, Vec<Section<'_>>), OfferError> {
+    let mut lines = text.lines().map(str::trim_end).filter(|line| !line.is_empty());
+    if lines.next() != Some("v=0") {
+        return Err(malformed("the offer does not begin with v=0, so it is no SDP"));
+    }
+    let (mut session, mut sections) = (vec!["v=0"], Vec::<Section<'_>>::new());
+    for line in lines {
+        if !line.is_char_boundary(2) || line.as_bytes().get(1) != Some(&b'=') {
+            return Err(malformed("the offer has a line that is not of the form x=..."));
+        }
+        match (line.strip_prefix("m="), sections.last_mut()) {
+            (Some(value), _) => sections.push(Section::new(value)?),
+            (None, Some(section)) => section.lines.push(line),
+            (None, None) => session.push(line),
+        }
+        if sections.len() > limit {
+            return Err(malformed(format!("the offer has more than {limit} media sections")));
+        }
+    }
+    Ok((session, sections))
+}
+
 fn malformed(why: impl Into<String>) -> OfferError {
     OfferError::Malformed(why.into())
 }
@@ -165,25 +188,7 @@ impl Offer {
         if text.chars().any(|c| c.is_control() && !matches!(c, '\r' | '\n' | '\t')) {
             return Err(malformed("the offer contains control characters, so it is no SDP"));
         }
-        let mut lines = text.lines().map(str::trim_end).filter(|line| !line.is_empty());
-        if lines.next() != Some("v=0") {
-            return Err(malformed("the offer does not begin with v=0, so it is no SDP"));
-        }
-        let (mut session, mut sections) = (vec!["v=0"], Vec::<Section<'_>>::new());
-        for line in lines {
-            if !line.is_char_boundary(2) || line.as_bytes().get(1) != Some(&b'=') {
-                return Err(malformed("the offer has a line that is not of the form x=..."));
-            }
-            match (line.strip_prefix("m="), sections.last_mut()) {
-                (Some(value), _) => sections.push(Section::new(value)?),
-                (None, Some(section)) => section.lines.push(line),
-                (None, None) => session.push(line),
-            }
-            if sections.len() > config.max_media_sections {
-                let limit = config.max_media_sections;
-                return Err(malformed(format!("the offer has more than {limit} media sections")));
-            }
-        }
+        let (session, sections) = split(text, config.max_media_sections)?;
         check_sections(&session, &sections)?;
         check_fingerprints(&session, &sections)?;
         let credentials = credentials(&session, &sections)?;

@@ -1,21 +1,11 @@
 //! Which way the video of an offer goes.
 
-use super::Section;
+use super::{Section, split};
 
 /// Whether the offer asks for video and has none to send: what a viewer offers. False for what is no offer; whoever reads
 /// it in full says why.
 pub(crate) fn only_receives(offer: &str) -> bool {
-    let mut sections = Vec::<Section<'_>>::new();
-    for line in offer.lines().map(str::trim_end) {
-        match (line.strip_prefix("m="), sections.last_mut()) {
-            (Some(value), _) => match Section::new(value) {
-                Ok(section) => sections.push(section),
-                Err(_) => return false,
-            },
-            (None, Some(section)) => section.lines.push(line),
-            (None, None) => {}
-        }
-    }
+    let Ok((_, sections)) = split(offer, usize::MAX) else { return false };
     let mut video = sections.iter().filter(|section| section.kind == "video").peekable();
     video.peek().is_some() && video.clone().any(Section::receives) && !video.any(Section::sends)
 }

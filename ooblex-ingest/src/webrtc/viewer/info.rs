@@ -57,6 +57,14 @@ pub struct ViewerInfo {
     pub counters: ViewerCounters,
 }
 
+impl ViewerInfo {
+    /// What it is sent, told as of a publisher that gets its picture back.
+    pub fn sent(&self) -> ReturnInfo {
+        let Self { codec, quality, estimate_kbps, loss, counters, .. } = *self;
+        ReturnInfo { codec, quality, estimate_kbps, loss, counters }
+    }
+}
+
 /// What a publisher gets back on its own connection.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
+use crate::manager::sha256;
 
 /// Digits of the weights' SHA-256 in a folder's name.
 const DIGITS: usize = 16;
@@ -23,8 +23,7 @@ pub(super) fn folder(cache: &Path, version: &str, weights: &[u8]) -> Option<Path
 }
 
 fn path(cache: &Path, version: &str, weights: &[u8]) -> PathBuf {
-    let digest: String = Sha256::digest(weights).iter().map(|byte| format!("{byte:02x}")).collect();
-    cache.join(format!("onnxruntime-{version}")).join(&digest[..DIGITS])
+    cache.join(format!("onnxruntime-{version}")).join(&sha256(weights)[..DIGITS])
 }
 
 #[cfg(test)]
