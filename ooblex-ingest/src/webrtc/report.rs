@@ -38,16 +38,16 @@ impl Route {
     }
 }
 
-/// The pair that carries the session, and the others by kind. `relay` and `their_relay` tell how a relay is reached by its
-/// address.
+/// The pair that carries the session, and the others by kind. `our_relay` and `their_relay` tell how a relay is reached by
+/// its address.
 fn paths(
     report: &RTCStatsReport,
-    relay: impl Fn(SocketAddr) -> Option<IceTransport>,
+    our_relay: impl Fn(SocketAddr) -> Option<IceTransport>,
     their_relay: impl Fn(SocketAddr) -> Option<&'static str>,
 ) -> (Option<CandidatePath>, Vec<FailedPath>) {
     // A pair that was replaced stays listed; the present one got the newest packet.
     let newest = report.candidate_pairs().max_by_key(|pair| pair.last_packet_received_timestamp);
-    let path = newest.and_then(|pair| path(report, pair, relay, their_relay));
+    let path = newest.and_then(|pair| path(report, pair, our_relay, their_relay));
     let (mut local, mut remote) = (BTreeMap::new(), BTreeMap::new());
     for entry in report.iter() {
         let (side, candidate) = match entry {
@@ -67,16 +67,16 @@ fn paths(
 fn path(
     report: &RTCStatsReport,
     pair: &RTCIceCandidatePairStats,
-    relay: impl Fn(SocketAddr) -> Option<IceTransport>,
+    our_relay: impl Fn(SocketAddr) -> Option<IceTransport>,
     their_relay: impl Fn(SocketAddr) -> Option<&'static str>,
 ) -> Option<CandidatePath> {
     let mut protocol = IceTransport::Udp;
-    let mut reached = None;
+    let (mut ours, mut theirs) = (None, None);
     let local = match report.get(&format!("RTCLocalIceCandidate_{}", pair.local_candidate_id)) {
         Some(RTCStatsReportEntry::LocalCandidate(candidate)) => {
-            let relayed = address(candidate).and_then(relay);
+            let relayed = address(candidate).and_then(our_relay);
             protocol = relayed.unwrap_or(protocol);
-            reached = relayed.map(IceTransport::as_str);
+            ours = relayed.map(IceTransport::as_str);
             kind(candidate.candidate_type)?
         }
         // Ours, but found by a check rather than gathered.
@@ -86,7 +86,7 @@ fn path(
         Some(RTCStatsReportEntry::RemoteCandidate(candidate)) => {
             let kind = kind(candidate.candidate_type)?;
             if kind == CandidateKind::Relay {
-                reached = reached.or(address(candidate).and_then(their_relay));
+                theirs = address(candidate).and_then(their_relay);
             }
             kind
         }
@@ -95,7 +95,22 @@ fn path(
     };
     let round_trip = Some(pair.current_round_trip_time).filter(|seconds| *seconds > 0.0);
     let round_trip = round_trip.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    Some(CandidatePath { local, remote, protocol: protocol.as_str(), relay: reached, round_trip })
+    Some(CandidatePath {
+        local,
+        remote,
+        protocol: protocol.as_str(),
+        relay: relay(ours, remote, theirs),
+        round_trip,
+    })
+}
+
+/// Which of the ways to two relays is reported. The ladder is the peer's, so its own counts, as in the page.
+fn relay(
+    ours: Option<&'static str>,
+    remote: CandidateKind,
+    theirs: Option<&'static str>,
+) -> Option<&'static str> {
+    if remote == CandidateKind::Relay { theirs } else { ours }
 }
 
 fn address(candidate: &RTCIceCandidateStats) -> Option<SocketAddr> {
@@ -211,5 +226,14 @@ mod tests {
         };
         let rungs = [Some("udp"), Some("tcp"), Some("tls"), None].map(|relay| path(relay).rung());
         assert_eq!(rungs, ["turn-udp", "turn-tcp", "turn-tcp", "turn"]);
+    }
+
+    #[test]
+    fn of_two_relays_the_peers_makes_the_rung() {
+        let (host, relayed) = (CandidateKind::Host, CandidateKind::Relay);
+        assert_eq!(relay(Some("udp"), relayed, Some("tcp")), Some("tcp"));
+        assert_eq!(relay(Some("tcp"), relayed, Some("udp")), Some("udp"));
+        assert_eq!(relay(Some("udp"), relayed, None), None);
+        assert_eq!(relay(Some("tls"), host, None), Some("tls"));
     }
 }

@@ -250,7 +250,7 @@ pub struct CandidatePath {
     /// `udp` or `tcp`; between us and the relay if our side is one, then also `tls`.
     pub protocol: &'static str,
     /// `udp`, `tcp` or `tls` between a relay and whoever uses it, as far as that is known: a peer tells it of its own relay
-    /// by the priority of the candidate, if it is a browser. `None` also where no relay is used.
+    /// by the priority of the candidate, if it is a browser. Of two relays, the peer's. `None` also where no relay is used.
     pub relay: Option<&'static str>,
     /// Time of a check there and back, if measured.
     pub round_trip: Option<Duration>,
