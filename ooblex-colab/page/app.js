@@ -418,7 +418,7 @@ class App {
     const age = (/** @type {number | null | undefined} */ value) => (value == null ? null : Math.round(value));
     figure("age50", age(ages?.p50), "ms");
     figure("age99", age(ages?.p99), "ms");
-    if (view && "oldest" in view) byId("age99").title = `The oldest picture that was shown here: ${Math.ceil(view.oldest)} ms`;
+    if (view && "oldest" in view) byId("age99").title = `The oldest picture that was drawn here: ${Math.ceil(view.oldest)} ms when that began`;
     const up = senderOf(this.publisher);
     const encode = own && up ? up.encodeTimes : null;
     const show = view && "showTimes" in view ? view.showTimes : null;

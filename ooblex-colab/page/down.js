@@ -71,6 +71,7 @@ export class Down {
     this.bytes = 0;
     this.dropped = { late: 0, overtaken: 0, undecodable: 0 };
     this.ages = new Quantiles();
+    /** Age of the oldest picture that was drawn, when its drawing began. */
     this.oldest = 0;
     this.showTimes = new Quantiles();
     this.stopped = false;
@@ -185,10 +186,12 @@ export class Down {
     this.last = sequence;
     this.failures = 0;
     this.shown += 1;
-    this.ages.add(age);
+    // Drawing took its time too.
+    const shownAt = this.back.age(captured);
+    this.ages.add(shownAt);
     this.oldest = Math.max(this.oldest, age);
     this.showTimes.add(now() - arrived);
-    this.back.ack(sequence, age, true);
+    this.back.ack(sequence, shownAt, true);
     this.back.shown();
   }
 

@@ -456,11 +456,13 @@ impl RateCap {
         pass
     }
 
-    /// How long it takes from `now` until a frame may pass; `None` if one may already. Uses nothing up.
-    pub fn wait(&self, now: Instant) -> Option<Duration> {
-        let (guard, rate) = self.credit_at(now)?;
-        let missing = (guard.0 < ONE_FRAME).then_some(1.0 - guard.0)?;
-        Some(Duration::from_secs_f64(missing / rate))
+    /// How long a frame that may not pass at `now` waits for a newer one before it takes its turn itself. Whoever sends
+    /// faster than the rate sends the next one sooner than that, jitter included, and it need not wait at all: what is in
+    /// excess is left out instead of making all others late.
+    pub fn patience(&self, now: Instant) -> Duration {
+        const INTERVALS: f64 = 1.5;
+        let Some((guard, rate)) = self.credit_at(now) else { return Duration::ZERO };
+        Duration::from_secs_f64(((1.0 - guard.0).max(0.0) + INTERVALS) / rate)
     }
 
     /// The credit as it is at `now`, and the rate; `None` without a cap.
@@ -539,5 +541,6 @@ mod tests {
             (0..600u64).filter(|i| cap.admit(start + Duration::from_micros(i * 1_000_000 / 60))).count();
         assert!((299..=302).contains(&admitted), "{admitted} of 600 at 60 a second");
         assert!((0..100).all(|_| RateCap::new(0).admit(start)));
+        assert_eq!(RateCap::new(0).patience(start), Duration::ZERO);
     }
 }

@@ -196,13 +196,16 @@ impl Runner {
 impl Core {
     /// Waits until the rate allows another frame, and gives the newest one that has come by then.
     fn paced(&mut self, mut frame: Frame, frames: &QueueReceiver<Frame>) -> Frame {
-        while let Some(wait) = self.cap.wait(self.tools.clock.now()) {
+        while !self.cap.admit(self.tools.clock.now()) {
+            let patience = self.cap.patience(self.tools.clock.now());
             // Nothing newer within that time, or the end: the wait is over either way.
-            let Ok(Some(newer)) = frames.recv_timeout(wait) else { break };
+            let Ok(Some(newer)) = frames.recv_timeout(patience) else {
+                self.cap.admit(self.tools.clock.now());
+                break;
+            };
             self.stats.dropped.count(DropReason::RateCap);
             frame = newer;
         }
-        self.cap.admit(self.tools.clock.now());
         frame
     }
 

@@ -435,6 +435,27 @@ async fn of_a_burst_above_the_cap_the_last_frame_is_shown() {
 }
 
 #[tokio::test]
+async fn a_little_above_the_cap_one_frame_is_left_out_and_none_is_late() {
+    let clock = Clock::manual(Instant::now());
+    let sink = CollectingSink::default();
+    let pipeline = builder().clock(clock.clone()).target_fps(1).sink(sink.clone()).start().expect("starts");
+    let push = |seconds: f64| {
+        clock.advance(Duration::from_secs_f64(seconds));
+        pipeline.input().push(black()).expect("open");
+    };
+    push(0.0);
+    assert!(sink.wait_for(1, SOON).await);
+    push(0.0);
+    assert!(sink.wait_for(2, SOON).await);
+    // A thousandth of a second too early, it waits for the next one, which need not wait.
+    push(0.999);
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    push(0.5);
+    assert!(sink.wait_for(3, SOON).await);
+    assert_eq!((sink.sequences(), pipeline.stats().dropped.get(DropReason::RateCap)), (vec![1, 2, 4], 1));
+}
+
+#[tokio::test]
 async fn a_frame_beyond_its_budget_is_dropped_unprocessed() {
     let clock = Clock::manual(Instant::now());
     let sink = CollectingSink::default();
