@@ -154,6 +154,34 @@ fn damaged_and_half_written_ones_are_told_and_the_one_before_is_continued() {
 }
 
 #[test]
+fn one_whose_content_was_changed_is_not_continued_although_it_reads_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path(), &[]);
+    choose(&server, "invert");
+    choose(&server, "emboss");
+    end(server, "KILL");
+    let mut changed = Vec::new();
+    for path in files(folder.path()) {
+        let file = fs::read_to_string(&path).unwrap();
+        // As long as before, and an effect that there is.
+        if file.contains("\"emboss\"") {
+            fs::write(&path, file.replace("\"emboss\"", "\"sketch\"")).unwrap();
+            changed.push(path.file_name().unwrap().to_str().unwrap().to_owned());
+        }
+    }
+    assert!(!changed.is_empty());
+
+    let server = start(folder.path(), &["--resume"]);
+    let status = server.json("/status");
+    assert_eq!((&resumed(&status)["effect"], &status["effect"]), (&json!("invert"), &json!("invert")));
+    let ignored: Vec<String> = serde_json::from_value(status["checkpoint"]["ignored"].clone()).unwrap();
+    for name in changed {
+        let told = ignored.iter().find(|reason| reason.starts_with(&name)).expect("it is told");
+        assert!(told.contains("does not match its digest"), "{told}");
+    }
+}
+
+#[test]
 fn an_effect_that_is_gone_is_an_error_and_not_left_out() {
     let folder = tempfile::tempdir().unwrap();
     let server = start(folder.path(), &[]);
