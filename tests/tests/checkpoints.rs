@@ -52,12 +52,21 @@ fn end(mut server: Server, signal: &str) {
 }
 
 /// Checkpoints in the folder, the newest of each server last.
-fn files(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let mut files: Vec<_> =
         entries.filter(|path| path.extension().is_some_and(|e| e == "checkpoint")).collect();
     files.sort();
     files
+}
+
+/// Changes what a checkpoint holds, with the digest that belongs to it.
+pub(crate) fn rewrite(path: &Path, change: impl FnOnce(&str) -> String) {
+    let file = fs::read_to_string(path).unwrap();
+    let body = change(file.split_once('\n').unwrap().1);
+    let digest = ring::digest::digest(&ring::digest::SHA256, body.as_bytes());
+    let digest: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    fs::write(path, format!("ooblex-checkpoint 1 {digest} {}\n{body}", body.len())).unwrap();
 }
 
 #[test]
@@ -189,11 +198,7 @@ fn an_effect_that_is_gone_is_an_error_and_not_left_out() {
     end(server, "KILL");
     // As if it had been an effect of the operator's own, which this program does not have.
     for path in files(folder.path()) {
-        let file = fs::read_to_string(&path).unwrap();
-        let body = file.split_once('\n').unwrap().1.replace("\"sepia\"", "\"mine\"");
-        let digest = ring::digest::digest(&ring::digest::SHA256, body.as_bytes());
-        let digest: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        fs::write(path, format!("ooblex-checkpoint 1 {digest} {}\n{body}", body.len())).unwrap();
+        rewrite(&path, |body| body.replace("\"sepia\"", "\"mine\""));
     }
     let (code, _, error) = server::finish(command(folder.path(), &["--resume"]));
     assert_eq!(code, 1);
