@@ -11,7 +11,7 @@
  * @property {{ reasons: string[], interstitial: boolean | null } | null} probe what passes it, once that is known
  * @property {{ sent_bytes: number, requests: number, bytes_per_second: number, minutes_left: number | null,
  *   most_bytes_per_second: number | null, slowed: boolean, poll_ms: number, most_pictures_per_second: number,
- *   limits: { bytes: number | null, requests: number | null } }} traffic
+ *   used: { bytes: number, requests: number }, limits: { bytes: number | null, requests: number | null } }} traffic
  */
 
 /** @type {Tunnel | null} the one that this page came through */
@@ -40,8 +40,8 @@ export function describeTunnel({ provider, state, reason, probe, traffic }) {
   if (state !== "up") return `Tunnel (${provider}): ${state}, ${reason}`;
   const { bytes, requests } = traffic.limits;
   const used = [
-    bytes === null ? `${megabytes(traffic.sent_bytes)} sent` : `${megabytes(traffic.sent_bytes)} of ${megabytes(bytes)} sent`,
-    requests === null ? "" : `${traffic.requests.toLocaleString("en")} of ${requests.toLocaleString("en")} requests`,
+    bytes === null ? `${megabytes(traffic.sent_bytes)} sent` : `${megabytes(traffic.used.bytes)} of ${megabytes(bytes)} sent`,
+    requests === null ? "" : `${traffic.used.requests.toLocaleString("en")} of ${requests.toLocaleString("en")} requests`,
   ];
   const left = traffic.minutes_left === null || traffic.minutes_left > 60 * 24 * 366 ? "" : `${inWords(traffic.minutes_left)} left at this rate`;
   const slowed = traffic.slowed && traffic.most_bytes_per_second !== null ? `slowed to ${Math.round(traffic.most_bytes_per_second / 1000)} kB/s so that it lasts` : "";

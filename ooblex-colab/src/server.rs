@@ -201,6 +201,7 @@ impl Server {
             limits.clone(),
             keeper.clone(),
         );
+        keeper.recall(app.tunnel());
         let router = routes::router(app.clone(), ingest, watching);
         let stop = watch::Sender::new(false);
         let addresses = sockets.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
@@ -230,7 +231,7 @@ impl Server {
         load_pinned(models.clone())?;
         let witness = keeper.clone();
         effects.on_protection(move || witness.at_once());
-        let keeping = tokio::spawn(keeper.run(effects.clone(), hub.clone()));
+        let keeping = tokio::spawn(keeper.run(effects.clone(), hub.clone(), app.tunnel().clone()));
         let sweeper = tokio::spawn(sweep(hub, effects, models));
         Ok(Self { addresses, app, made, stop, listeners, sweeper, keeping, tunnel })
     }
@@ -301,7 +302,7 @@ impl Server {
         self.stop.send_replace(true);
         self.sweeper.abort();
         self.keeping.abort();
-        self.app.keeper().finish(self.app.effects(), self.app.hub()).await;
+        self.app.keeper().finish(self.app.effects(), self.app.hub(), self.app.tunnel()).await;
         let closing = self.tunnel.take().map(|tunnel| tokio::spawn(tunnel.stop()));
         self.app.sockets().shutdown();
         self.app.publishers().shutdown().await;

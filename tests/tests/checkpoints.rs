@@ -52,12 +52,21 @@ fn end(mut server: Server, signal: &str) {
 }
 
 /// Checkpoints in the folder, the newest of each server last.
-fn files(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let mut files: Vec<_> =
         entries.filter(|path| path.extension().is_some_and(|e| e == "checkpoint")).collect();
     files.sort();
     files
+}
+
+/// Changes what a checkpoint holds, with the digest that belongs to it.
+pub(crate) fn rewrite(path: &Path, change: impl FnOnce(&str) -> String) {
+    let file = fs::read_to_string(path).unwrap();
+    let body = change(file.split_once('\n').unwrap().1);
+    let digest = ring::digest::digest(&ring::digest::SHA256, body.as_bytes());
+    let digest: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    fs::write(path, format!("ooblex-checkpoint 1 {digest} {}\n{body}", body.len())).unwrap();
 }
 
 #[test]
@@ -154,6 +163,34 @@ fn damaged_and_half_written_ones_are_told_and_the_one_before_is_continued() {
 }
 
 #[test]
+fn one_whose_content_was_changed_is_not_continued_although_it_reads_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path(), &[]);
+    choose(&server, "invert");
+    choose(&server, "emboss");
+    end(server, "KILL");
+    let mut changed = Vec::new();
+    for path in files(folder.path()) {
+        let file = fs::read_to_string(&path).unwrap();
+        // As long as before, and an effect that there is.
+        if file.contains("\"emboss\"") {
+            fs::write(&path, file.replace("\"emboss\"", "\"sketch\"")).unwrap();
+            changed.push(path.file_name().unwrap().to_str().unwrap().to_owned());
+        }
+    }
+    assert!(!changed.is_empty());
+
+    let server = start(folder.path(), &["--resume"]);
+    let status = server.json("/status");
+    assert_eq!((&resumed(&status)["effect"], &status["effect"]), (&json!("invert"), &json!("invert")));
+    let ignored: Vec<String> = serde_json::from_value(status["checkpoint"]["ignored"].clone()).unwrap();
+    for name in changed {
+        let told = ignored.iter().find(|reason| reason.starts_with(&name)).expect("it is told");
+        assert!(told.contains("does not match its digest"), "{told}");
+    }
+}
+
+#[test]
 fn an_effect_that_is_gone_is_an_error_and_not_left_out() {
     let folder = tempfile::tempdir().unwrap();
     let server = start(folder.path(), &[]);
@@ -161,11 +198,7 @@ fn an_effect_that_is_gone_is_an_error_and_not_left_out() {
     end(server, "KILL");
     // As if it had been an effect of the operator's own, which this program does not have.
     for path in files(folder.path()) {
-        let file = fs::read_to_string(&path).unwrap();
-        let body = file.split_once('\n').unwrap().1.replace("\"sepia\"", "\"mine\"");
-        let digest = ring::digest::digest(&ring::digest::SHA256, body.as_bytes());
-        let digest: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        fs::write(path, format!("ooblex-checkpoint 1 {digest} {}\n{body}", body.len())).unwrap();
+        rewrite(&path, |body| body.replace("\"sepia\"", "\"mine\""));
     }
     let (code, _, error) = server::finish(command(folder.path(), &["--resume"]));
     assert_eq!(code, 1);

@@ -26,6 +26,7 @@ mod page_tunnels;
 mod privacy;
 mod proxies;
 mod publishers;
+mod quota_kept;
 mod readers;
 mod refusals;
 mod relays;

@@ -223,6 +223,28 @@ fn a_session_has_an_address_an_answer_and_an_end() {
 }
 
 #[test]
+fn a_viewer_past_the_limit_is_refused_until_one_leaves_and_publishers_are_not() {
+    let server = Server::start(&["--max-webrtc-viewers", "2"]);
+    let _publisher = Publisher::start(server.addr, "cam", 1, Plan::default());
+    wait_for("a stream", || server.stream("cam"));
+    let ask = |target: &str, offer: &str| http::send(server.addr, "POST", target, &[SDP], offer.as_bytes());
+    let (sending, watching) = (sdp::offer(), sdp::offer().replace("a=sendonly", "a=recvonly"));
+    let places = [(); 2].map(|()| {
+        let answer = ask("/whep/cam", &watching).expect(201);
+        answer.header("Location").expect("a place").to_owned()
+    });
+    let refused = ask("/whep/cam", &watching);
+    assert!(refused.header("Retry-After").is_some(), "{:?}", refused.headers);
+    let problem = expect_problem(&refused, 503);
+    assert_eq!((&problem["code"], &problem["limit"]), (&json!("too_many_sessions"), &json!(2)), "{problem}");
+    assert_eq!(viewers(&server).len(), 2);
+    ask("/whip/other", &sending).expect(201);
+    http::send(server.addr, "DELETE", &places[0], &[], &[]).expect(200);
+    ask("/whep/cam", &watching).expect(201);
+    expect_problem(&ask("/whep/cam", &watching), 503);
+}
+
+#[test]
 fn bad_offers_get_problems() {
     let server = Server::start(&[]);
     let _publisher = Publisher::start(server.addr, "cam", 1, Plan::default());

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use ooblex_models::manager::sha256;
 use serde::{Deserialize, Serialize};
 
+use super::usage::Usage;
 use crate::effect::Kept;
 
 /// Number of this form. A reader of another one says so and leaves the file alone.
@@ -30,6 +31,9 @@ pub(crate) struct Checkpoint {
     /// Streams that there were.
     pub(crate) streams: Vec<String>,
     pub(crate) totals: Totals,
+    /// What has passed tunnels in this month; not in files of earlier versions.
+    #[serde(default)]
+    pub(super) tunnels: Usage,
 }
 
 /// Counters that go on over a resumption.
@@ -118,6 +122,7 @@ mod tests {
             effects: Kept { generation: 7, ..Kept::default() },
             streams: vec!["cam".into()],
             totals: Totals { received: 10, processed: 9, resumed: 1 },
+            tunnels: crate::checkpoint::usage::tests::example(5),
         }
     }
 
@@ -125,6 +130,16 @@ mod tests {
     fn it_comes_back_as_it_was() {
         let file = example().encode().expect("small");
         assert_eq!(Checkpoint::decode(&file), Ok(example()));
+    }
+
+    #[test]
+    fn one_of_an_earlier_version_knows_nothing_of_tunnels() {
+        let mut body = serde_json::to_value(example()).expect("JSON");
+        body.as_object_mut().expect("an object").remove("tunnels").expect("it is there");
+        let body = body.to_string();
+        let file = format!("{MAGIC} {FORMAT} {} {}\n{body}", sha256(body.as_bytes()), body.len());
+        let read = Checkpoint::decode(file.as_bytes());
+        assert_eq!(read, Ok(Checkpoint { tunnels: Usage::default(), ..example() }));
     }
 
     #[test]

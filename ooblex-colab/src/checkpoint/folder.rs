@@ -4,11 +4,13 @@
 //! long as it runs: nobody overwrites, removes or continues what a running server of this machine writes. The system
 //! lets go of a lock when its process ends, however it ends.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::document::{Checkpoint, MAX_BYTES, Unreadable};
+use super::usage::Usage;
 use crate::nonce::nonce;
 
 /// Files that a server keeps of its own: if the newest is damaged, there is one before it.
@@ -148,15 +150,33 @@ pub(super) fn newest(path: &Path) -> io::Result<(Option<Claim>, Vec<String>)> {
             }
         };
         // Its server may have written another one before it ended.
-        let mut own: Vec<Entry> = entries(path)?.into_iter().filter(|e| e.runtime == runtime).collect();
-        own.sort_by_key(|entry| entry.serial);
-        let found = own.into_iter().rev().find_map(|e| Some((read(&path.join(&e.name)).ok()?, e.name)));
+        let own = entries(path)?.into_iter().filter(|e| e.runtime == runtime).collect();
+        let found = last_good(path, own);
         if let Some((checkpoint, file)) = found {
             return Ok((Some(Claim { checkpoint, file, _lock: lock }), ignored));
         }
         asked.push(runtime);
     }
     Ok((None, ignored))
+}
+
+/// What all servers together, those that run included, have used of their tunnels. Blocks.
+pub(super) fn usage_of_all(path: &Path) -> io::Result<Usage> {
+    let mut by_runtime: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
+    for entry in entries(path)?.into_iter().filter(|entry| entry.serial.is_some()) {
+        by_runtime.entry(entry.runtime.clone()).or_default().push(entry);
+    }
+    let mut usage = Usage::default();
+    for (checkpoint, _) in by_runtime.into_values().filter_map(|own| last_good(path, own)) {
+        usage.merge(checkpoint.tunnels);
+    }
+    Ok(usage)
+}
+
+/// The newest of one server's files that can be read, and its name.
+fn last_good(path: &Path, mut own: Vec<Entry>) -> Option<(Checkpoint, String)> {
+    own.sort_by_key(|entry| entry.serial);
+    own.into_iter().rev().find_map(|entry| Some((read(&path.join(&entry.name)).ok()?, entry.name)))
 }
 
 /// A file in the folder.
@@ -259,6 +279,7 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkpoint::usage::tests::example;
 
     fn checkpoint(saved_ms: u64) -> Checkpoint {
         Checkpoint { saved_ms, ..Checkpoint::default() }
@@ -311,6 +332,20 @@ mod tests {
         assert_eq!(claim.checkpoint.saved_ms, 10);
         // What one continues, nobody else does.
         assert!(newest(temp.path()).expect("read").0.is_none());
+    }
+
+    #[test]
+    fn what_tunnels_have_used_is_the_most_that_anybody_has_kept_last() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let mut folders = [(); 2].map(|()| Folder::open(temp.path()).expect("opened"));
+        let used = |bytes| Checkpoint { tunnels: example(bytes), ..Checkpoint::default() };
+        for (folder, bytes) in [(0, 10), (0, 30), (1, 20)] {
+            folders[folder].write(&used(bytes).encode().expect("small")).expect("written");
+        }
+        assert_eq!(usage_of_all(temp.path()).expect("read"), example(30), "also of those that run");
+        std::fs::write(temp.path().join(file_name(folders[0].runtime(), 2)), "damaged").expect("written");
+        assert_eq!(usage_of_all(temp.path()).expect("read"), example(20));
+        assert!(usage_of_all(&temp.path().join("nowhere")).is_err());
     }
 
     #[test]

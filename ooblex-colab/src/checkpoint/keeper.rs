@@ -13,8 +13,10 @@ use tokio::sync::Notify;
 use super::document::Checkpoint;
 use super::folder::{Claim, Folder};
 use super::tally::Tally;
+use super::usage::{Month, Usage};
 use super::{Begun, Session};
 use crate::effect::EffectControl;
+use crate::tunnel::TunnelHub;
 
 /// How often it is looked whether anything has changed.
 const LOOK: Duration = Duration::from_millis(500);
@@ -54,6 +56,7 @@ struct Store {
 #[derive(Debug, Default)]
 struct State {
     tally: Tally,
+    usage: Usage,
     /// The time in the newest file, which rises although clocks may be set back.
     saved_ms: u64,
     /// What the newest file holds, but for the time.
@@ -115,6 +118,7 @@ impl Keeper {
         totals.resumed += u64::from(resumed.is_some());
         let state = State {
             tally: Tally::from(totals),
+            usage: session.usage,
             saved_ms: resumed.map(|checkpoint| checkpoint.saved_ms).unwrap_or_default(),
             failure: session.failure,
             ..State::default()
@@ -135,13 +139,18 @@ impl Keeper {
         &self.begun
     }
 
+    /// Has a tunnel count from what servers before this one have used of the month.
+    pub(crate) fn recall(&self, tunnel: &TunnelHub) {
+        self.state().usage.recall(tunnel, Month::of(SystemTime::now()));
+    }
+
     /// Why checkpoints are not written, although they should.
     pub(crate) fn problem(&self) -> Option<String> {
         self.state().failure.as_ref().map(|reason| format!("checkpoints: {reason}"))
     }
 
     /// Keeps what changes until it is dropped; ends at once where nothing is to be kept.
-    pub(crate) async fn run(self: Arc<Self>, effects: EffectControl, hub: Hub) {
+    pub(crate) async fn run(self: Arc<Self>, effects: EffectControl, hub: Hub, tunnel: TunnelHub) {
         if self.store.is_none() {
             return;
         }
@@ -154,7 +163,7 @@ impl Keeper {
             }
             // What was wanted before it is looked is in what is seen.
             let wanted = self.state().wanted;
-            let checkpoint = self.observe(&effects, &hub);
+            let checkpoint = self.observe(&effects, &hub, &tunnel);
             if self.state().is_due(&checkpoint, Instant::now()) {
                 self.write(checkpoint, wanted).await;
             }
@@ -180,12 +189,12 @@ impl Keeper {
     }
 
     /// Writes a last time, if it goes fast.
-    pub(crate) async fn finish(&self, effects: &EffectControl, hub: &Hub) {
+    pub(crate) async fn finish(&self, effects: &EffectControl, hub: &Hub, tunnel: &TunnelHub) {
         if self.store.is_none() {
             return;
         }
         let wanted = self.state().wanted;
-        let checkpoint = self.observe(effects, hub);
+        let checkpoint = self.observe(effects, hub, tunnel);
         if self.state().written.as_ref() == Some(&checkpoint) {
             return;
         }
@@ -195,13 +204,14 @@ impl Keeper {
     }
 
     /// What there is now, with the time left open.
-    fn observe(&self, effects: &EffectControl, hub: &Hub) -> Checkpoint {
+    fn observe(&self, effects: &EffectControl, hub: &Hub, tunnel: &TunnelHub) -> Checkpoint {
         Checkpoint {
             saved_ms: 0,
             settings: self.settings.clone(),
             effects: effects.kept(),
             streams: hub.streams().iter().map(|stream| stream.id().to_string()).collect(),
             totals: self.state().tally.observe(hub),
+            tunnels: self.state().usage.observe(tunnel, Month::of(SystemTime::now())),
         }
     }
 

@@ -6,6 +6,7 @@ mod folder;
 mod keeper;
 pub(crate) mod place;
 mod tally;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,8 +14,9 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use self::document::Checkpoint;
-use self::folder::{Claim, Folder, newest};
+use self::folder::{Claim, Folder, newest, usage_of_all};
 pub(crate) use self::keeper::Keeper;
+use self::usage::Usage;
 use crate::config::Config;
 
 /// The effect to begin with.
@@ -30,6 +32,8 @@ pub(crate) struct Session {
     path: Option<PathBuf>,
     folder: Option<Folder>,
     claim: Option<Claim>,
+    /// What servers before this one have used of their tunnels.
+    usage: Usage,
     begun: Begun,
     /// Why the folder cannot be used.
     failure: Option<String>,
@@ -136,7 +140,12 @@ impl Session {
                 )
             }
         };
-        Ok(Self { path: Some(path), folder, claim, begun: Begun { resumed, ignored }, failure })
+        // Also of a server that begins anew: its provider does not.
+        let usage = usage_of_all(&path).unwrap_or_else(|error| {
+            tracing::warn!(folder = %path.display(), %error, "what tunnels have used of this month is not known");
+            Usage::default()
+        });
+        Ok(Self { path: Some(path), folder, claim, usage, begun: Begun { resumed, ignored }, failure })
     }
 
     /// What is continued.

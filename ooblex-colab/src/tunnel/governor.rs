@@ -50,6 +50,11 @@ impl Governor {
         self.lock().ledger.note(Count { received: bytes as u64, ..Count::default() }, Instant::now());
     }
 
+    /// What counts towards the limits of the month, from now on.
+    pub(super) fn count_from(&self, used: Count) {
+        self.lock().ledger.count_from(used);
+    }
+
     /// Most bytes to be let out at a time, so that no connection holds up the others for long.
     pub(super) fn piece(&self) -> usize {
         let pace = self.lock().ledger.pace();

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use super::provider::Limits;
 
 /// Rates are taken over this long.
@@ -25,12 +27,14 @@ pub(super) struct Ledger {
     /// What is left is made to last so long.
     horizon: Duration,
     total: Count,
+    /// What counts towards the limits of the month: also what passed before the start, where that is known.
+    used: Count,
     /// What passed since when, newest last.
     recent: VecDeque<(Instant, Count)>,
 }
 
 /// What passed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Count {
     /// Bytes towards viewers.
     pub(crate) sent: u64,
@@ -45,12 +49,23 @@ impl Count {
         self.received += other.received;
         self.requests += other.requests;
     }
+
+    /// Of each number the greater one.
+    pub(crate) fn most(self, other: Self) -> Self {
+        Self {
+            sent: self.sent.max(other.sent),
+            received: self.received.max(other.received),
+            requests: self.requests.max(other.requests),
+        }
+    }
 }
 
 /// What the books say.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Balance {
     pub(super) total: Count,
+    /// What counts towards the limits of the month.
+    pub(super) used: Count,
     /// Bytes towards viewers, a second.
     pub(super) bytes_per_second: f64,
     /// In the last minute.
@@ -65,7 +80,7 @@ pub(super) struct Balance {
 
 impl Ledger {
     pub(super) fn new(limits: Limits, horizon: Duration) -> Self {
-        Self { limits, horizon, total: Count::default(), recent: VecDeque::new() }
+        Self { limits, horizon, total: Count::default(), used: Count::default(), recent: VecDeque::new() }
     }
 
     pub(super) fn limits(&self) -> Limits {
@@ -75,11 +90,17 @@ impl Ledger {
     /// Notes what passed.
     pub(super) fn note(&mut self, passed: Count, now: Instant) {
         self.total.add(passed);
+        self.used.add(passed);
         self.forget(now);
         match self.recent.back_mut() {
             Some((since, count)) if now.saturating_duration_since(*since) < STEP => count.add(passed),
             _ => self.recent.push_back((now, passed)),
         }
+    }
+
+    /// What counts towards the limits of the month, from now on.
+    pub(super) fn count_from(&mut self, used: Count) {
+        self.used = used;
     }
 
     fn forget(&mut self, now: Instant) {
@@ -92,13 +113,13 @@ impl Ledger {
     /// Bytes that may go out in a second: what is left, spread over the horizon, so that it gets less and less. At the end
     /// a trickle remains, by which the limit may be passed.
     pub(super) fn pace(&self) -> Option<f64> {
-        let left = self.limits.bytes?.saturating_sub(self.total.sent);
+        let left = self.limits.bytes?.saturating_sub(self.used.sent);
         Some((left as f64 / self.horizon.as_secs_f64()).max(FLOOR))
     }
 
     fn requests_per_second(&self) -> f64 {
         let spread =
-            |limit: u64| limit.saturating_sub(self.total.requests) as f64 / self.horizon.as_secs_f64();
+            |limit: u64| limit.saturating_sub(self.used.requests) as f64 / self.horizon.as_secs_f64();
         let month = self.limits.requests.map_or(REQUESTS.0, spread);
         let minute = self.limits.requests_per_minute.map_or(REQUESTS.0, |n| MINUTE_SHARE * n as f64 / 60.0);
         month.min(minute).clamp(REQUESTS.1, REQUESTS.0)
@@ -118,11 +139,12 @@ impl Ledger {
         };
         let (bytes, requests) = (recent.sent as f64 / seconds, recent.requests as f64 / seconds);
         let ends = [
-            left(self.limits.bytes, self.total.sent, bytes),
-            left(self.limits.requests, self.total.requests, requests),
+            left(self.limits.bytes, self.used.sent, bytes),
+            left(self.limits.requests, self.used.requests, requests),
         ];
         Balance {
             total: self.total,
+            used: self.used,
             bytes_per_second: bytes,
             requests_per_minute: recent.requests,
             left: ends.into_iter().flatten().min(),
@@ -200,6 +222,22 @@ mod tests {
         assert!((0.5..0.6).contains(&after), "{after}");
         ledger.note(Count { requests: 5_000, ..Count::default() }, now);
         assert_eq!(ledger.balance(now).requests_per_second, 0.05);
+    }
+
+    #[test]
+    fn what_was_used_before_the_start_counts_towards_the_limits_alone() {
+        let (mut ledger, now) = (Ledger::new(NGROK_FREE, HALF_AN_HOUR), Instant::now());
+        ledger.count_from(Count { requests: 19_000, ..sent(910_000_000) });
+        ledger.note(Count { requests: 100, ..sent(90_000_000 - 1_800_000) }, now);
+        let balance = ledger.balance(now + LEAST);
+        assert_eq!(balance.total, Count { requests: 100, ..sent(88_200_000) });
+        assert_eq!(balance.used, Count { requests: 19_100, ..sent(998_200_000) });
+        assert_eq!(balance.pace, Some(FLOOR), "1.8 MB for half an hour would be less");
+        assert_eq!(balance.requests_per_second, 0.5);
+        assert_eq!(balance.left.expect("it ends").as_secs(), 0, "{balance:?}");
+        ledger.count_from(Count::default());
+        assert_eq!(ledger.balance(now).total, balance.total);
+        assert!(ledger.pace() > Some(500_000.0), "a new month");
     }
 
     #[test]

@@ -29,6 +29,7 @@ mod ssh;
 mod state;
 mod supervisor;
 
+pub(crate) use self::ledger::Count;
 pub(crate) use self::probe::{Answer, Step};
 pub(crate) use self::provider::{Limits, ready};
 pub(crate) use self::service::Service;

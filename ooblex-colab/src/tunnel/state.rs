@@ -120,6 +120,18 @@ impl TunnelHub {
         self.0.as_ref().map(|shared| &shared.governor)
     }
 
+    /// What counts towards the limits of the month; `None` without a tunnel.
+    pub(crate) fn used(&self) -> Option<Count> {
+        self.governor().map(|governor| governor.balance().used)
+    }
+
+    /// Sets that: what passed before the start, or nothing where a month begins.
+    pub(crate) fn count_from(&self, used: Count) {
+        if let Some(governor) = self.governor() {
+            governor.count_from(used);
+        }
+    }
+
     pub(super) fn probes(&self) -> Option<&Probes> {
         self.0.as_ref().map(|shared| &shared.probes)
     }
@@ -235,6 +247,7 @@ impl Shared {
                 "requests": limits.requests,
                 "requests_per_minute": limits.requests_per_minute,
             },
+            "used": { "bytes": balance.used.sent, "requests": balance.used.requests },
             "minutes_left": balance.left.map(minutes),
             "most_bytes_per_second": balance.pace.map(|pace| pace as u64),
             "slowed": self.governor.is_slowing(),
