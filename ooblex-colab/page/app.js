@@ -2,6 +2,7 @@
 // The page: polls the server's state once a second and puts picture, effects, camera and statistics together.
 
 import { access, learn, shown } from "./access.js";
+import { ALL, Choices } from "./choices.js";
 import { EffectPanel, element, readable } from "./effects.js";
 import { RungError } from "./ladder.js";
 import { Ledger, parts } from "./ledger.js";
@@ -9,7 +10,7 @@ import { ModelPanel } from "./models.js";
 import { FINDINGS, Overlay } from "./overlay.js";
 import { Publisher, WAYS } from "./publish.js";
 import { ROADS } from "./relays.js";
-import { Refusal, absent, detour, end, isStill, know, pageWithoutToken, request, url, wishes } from "./server.js";
+import { Refusal, absent, detour, end, isStill, know, pageWithoutToken, request, streamPath, switchEffect, url, wishes } from "./server.js";
 import { renderSession } from "./session.js";
 import { Share } from "./share.js";
 import { styleOf } from "./sketch.js";
@@ -64,9 +65,6 @@ const DROPS = /** @type {Record<string, string>} */ ({
  * @returns {T}
  */
 const byId = (id) => /** @type {T} */ (document.getElementById(id));
-
-/** @param {string} id */
-const streamPath = (id) => `streams/${encodeURIComponent(id)}`;
 
 /** @param {string} text empty to hide it */
 function say(text) {
@@ -126,6 +124,21 @@ class App {
     const combine = /** @type {HTMLInputElement} */ (byId("combine"));
     const places = { gallery: byId("gallery"), panel: byId("parameters"), chain: byId("chain"), combine };
     this.effects = new EffectPanel(places, (chain, params) => this.apply(chain, params));
+    this.choices = new Choices({
+      send: switchEffect,
+      isThere: (id) => this.status?.streams.some((s) => s.id === id && s.state !== "ended") ?? false,
+      taken: (id, choice) => {
+        say("");
+        const { status } = this;
+        const changed = !status ? [] : id === ALL ? [status, ...status.streams] : status.streams.filter((s) => s.id === id);
+        for (const place of changed) Object.assign(place, choice);
+      },
+      refused: (why) => {
+        say(`The effect was not changed: ${why}`);
+        this.followEffect();
+      },
+      delayed: (why) => say(`The effect is not changed yet: ${why}`),
+    });
     this.models = new ModelPanel({ accelerator: byId("accelerator"), models: byId("models"), found: byId("found") }, request);
     this.ledger = new Ledger(byId("ledger"), byId("stages"));
     this.traffic = new Traffic();
@@ -189,12 +202,18 @@ class App {
   }
 
   async poll() {
-    if (document.hidden && this.status) return;
+    if (document.hidden && this.status && this.choices.waiting.size === 0) return;
     try {
       await learn();
       /** @type {Status} */
-      const status = await request("status");
+      let status;
+      let taken;
+      do {
+        taken = this.choices.taken;
+        status = await request("status");
+      } while (taken !== this.choices.taken);
       this.status = status;
+      void this.choices.go();
       know(status);
       if (this.failures > 0) {
         this.hurry();
@@ -216,10 +235,14 @@ class App {
     }
   }
 
+  /** The name of the stream that is shown, also before there is one. */
+  get shownId() {
+    return (this.chosen === NEWEST ? this.status?.newest : this.chosen) ?? "";
+  }
+
   /** The stream that is shown, if it is known. */
   get stream() {
-    const id = this.chosen === NEWEST ? this.status?.newest : this.chosen;
-    return this.status?.streams.find((s) => s.id === id) ?? null;
+    return this.status?.streams.find((s) => s.id === this.shownId) ?? null;
   }
 
   /** @param {string} id */
@@ -332,10 +355,9 @@ class App {
     if (ended && this.chosen !== ownStream() && this.chosen !== wishes().stream) this.choose(NEWEST);
     const [state, text] = this.describe(stream);
     setConnection(state, text);
-    byId("scope").hidden = open.length < 2;
-    byId("scope-one").textContent = stream ? `only ${stream.id}` : "this one";
-    const effect = stream ?? status;
-    this.effects.follow(effect.effect, effect.params);
+    byId("scope").hidden = !this.shownId || new Set([this.shownId, ...open.map((s) => s.id)]).size < 2;
+    byId("scope-one").textContent = `only ${this.shownId}`;
+    this.followEffect();
     this.renderPublish(status);
     this.renderStatistics(stream);
     const path = stream ? `${streamPath(stream.id)}/stream.mjpg` : "stream.mjpg";
@@ -428,23 +450,23 @@ class App {
     byId("drops").replaceChildren(...(items.length > 0 ? items : [element("li", { className: "muted" }, "none")]));
   }
 
+  /** Shows the effect that the server has, once it has what was chosen here. */
+  followEffect() {
+    const { status, stream } = this;
+    if (!status || this.choices.concern(this.shownId)) return;
+    // The next stream of the same name begins with what there is for all.
+    const { effect, params } = stream && stream.state !== "ended" ? stream : status;
+    this.effects.follow(effect, params);
+  }
+
   /**
    * @param {string} effect
    * @param {import("./effects.js").Params} params
    */
-  async apply(effect, params) {
+  apply(effect, params) {
     const one = document.querySelector("input[name=scope]:checked");
-    const only = !byId("scope").hidden && one instanceof HTMLInputElement && one.value === "one" && this.stream;
-    try {
-      await request(only ? `${streamPath(only.id)}/effect` : "effect", { effect, params });
-      say("");
-      if (this.status) {
-        const changed = only ? [only] : [this.status, ...this.status.streams];
-        for (const place of changed) Object.assign(place, { effect, params });
-      }
-    } catch (error) {
-      say(`The effect was not changed: ${error instanceof Error ? error.message : error}`);
-    }
+    const only = !byId("scope").hidden && one instanceof HTMLInputElement && one.value === "one";
+    void this.choices.choose(only ? this.shownId : ALL, { effect, params: structuredClone(params) });
   }
 
   /** @param {import("./source.js").Source} source */

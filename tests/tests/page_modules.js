@@ -1,8 +1,8 @@
 // Checks of the page's modules that need no page. The body of an asynchronous function: `base` is where the modules are;
 // returns what is wrong, one sentence each.
 const load = (name) => import(`${base}${name}.js`);
-const [wire, pace, ladders, qr, ledger, webrtc, quotas, helds, sketches, wheps, relays] = await Promise.all(
-  ["wire", "pace", "ladder", "qr", "ledger", "webrtc", "quota", "held", "sketch", "whep", "relays"].map(load),
+const [wire, pace, ladders, qr, ledger, webrtc, quotas, helds, sketches, wheps, relays, choosing, servers] = await Promise.all(
+  ["wire", "pace", "ladder", "qr", "ledger", "webrtc", "quota", "held", "sketch", "whep", "relays", "choices", "server"].map(load),
 );
 const wrong = [];
 const same = (what, got, wanted) => {
@@ -380,6 +380,58 @@ const fails = (what, act, text) => {
   same("the end of a view", asked, [["http://a.b/whep/sessions/7", "DELETE", true, { "ngrok-skip-browser-warning": "1" }]]);
 }
 
+// Choices: one at a time, the newest counts, and what waits for its stream is kept.
+{
+  const log = [];
+  const there = new Set();
+  let answers = [];
+  const choices = new choosing.Choices({
+    send: (stream, { effect }) => {
+      log.push(`${stream}:${effect}`);
+      return new Promise((done, fail) => answers.push({ done, fail }));
+    },
+    isThere: (stream) => there.has(stream),
+    taken: (stream, { effect }) => log.push(`+${stream}:${effect}`),
+    refused: (why) => log.push(`refused ${why}`),
+    delayed: (why) => log.push(`delayed ${why}`),
+  });
+  const choose = (stream, effect) => void choices.choose(stream, { effect, params: {} });
+  const settle = async () => { for (let i = 0; i < 20; i += 1) await null; };
+  const answer = (error) => {
+    const { done, fail } = answers.shift();
+    if (error) fail(error);
+    else done();
+    return settle();
+  };
+  const news = () => log.splice(0);
+  ["a", "b", "c"].forEach((effect) => choose("", effect));
+  same("one at a time", news(), [":a"]);
+  await answer();
+  same("then the newest", news(), ["+:a", ":c"]);
+  holds("until it is taken it concerns every stream", choices.concern("cam"));
+  await answer();
+  same("and no more", [news(), choices.concern("cam"), choices.taken], [["+:c"], false, 2]);
+  choose("cam", "d");
+  same("a stream that is not there", [news(), choices.concern("cam"), choices.concern("other")], [[], true, false]);
+  there.add("cam");
+  void choices.go();
+  same("once it is", news(), ["cam:d"]);
+  await answer(new servers.Refusal(404, "it is gone", "unknown_stream"));
+  same("it went away", [news(), choices.concern("cam")], [["delayed it is gone"], true]);
+  void choices.go();
+  await answer(new TypeError("no network"));
+  same("no network", [news(), choices.concern("cam")], [["cam:d", "delayed no network"], true]);
+  void choices.go();
+  await answer(new servers.Refusal(502, "a tunnel's trouble"));
+  void choices.go();
+  await answer(new servers.Refusal(422, "out of range", "parameter_out_of_range"));
+  same("refused", [news(), choices.concern("cam"), choices.taken], [["cam:d", "delayed a tunnel's trouble", "cam:d", "refused out of range"], false, 2]);
+  choose("late", "e");
+  choose("", "f");
+  await answer();
+  same("one for all is newer than one for a stream", [news(), choices.concern("late")], [[":f", "+:f"], false]);
+}
+
 // QR codes: the Reed-Solomon example of the standard's readers, and symbols that other encoders made.
 {
   const data = [32, 91, 11, 120, 209, 114, 220, 77, 67, 64, 236, 17, 236, 17, 236, 17];
@@ -511,15 +563,15 @@ const fails = (what, act, text) => {
   same("direct", [road(host, host), road({ candidateType: "srflx" }, { candidateType: "prflx" })], ["webrtc", "webrtc"]);
   same("relayed", ["udp", "tcp", "tls"].map((protocol) => road(relay(protocol), host)), ["turn-udp", "turn-tcp", "turn-tcp"]);
   same("by the server's relay", road(host, relay(undefined)), "turn-udp");
-  const servers = [{ urls: "stun:a" }, { urls: ["turn:b", "turn:b?transport=tcp", "turns:b?transport=tcp"], username: "u", credential: "c" }];
-  const urls = (name) => relays.configurationFor(servers, name).iceServers.flatMap((server) => server.urls);
+  const iceServers = [{ urls: "stun:a" }, { urls: ["turn:b", "turn:b?transport=tcp", "turns:b?transport=tcp"], username: "u", credential: "c" }];
+  const urls = (name) => relays.configurationFor(iceServers, name).iceServers.flatMap((server) => server.urls);
   same("servers of each", ["", ...relays.ROADS].map(urls), [
     ["stun:a", "turn:b", "turn:b?transport=tcp", "turns:b?transport=tcp"],
     ["stun:a"],
     ["turn:b"],
     ["turn:b?transport=tcp", "turns:b?transport=tcp"],
   ]);
-  same("only relays", relays.configurationFor(servers, "turn-tcp").iceTransportPolicy, "relay");
+  same("only relays", relays.configurationFor(iceServers, "turn-tcp").iceTransportPolicy, "relay");
   const climb = async (forced, roads, takes) => {
     const tried = [];
     let open = 0;
