@@ -300,7 +300,7 @@ class App {
     if (this.overlay) this.leaveOverlay();
     else {
       const socket = !["http", "snapshot"].includes(wishes().transport);
-      this.overlay = new Overlay(this.server, ownStream(), { socket, style: () => this.style, onChange: (state) => this.onWay("down", state) });
+      this.overlay = new Overlay(this.server, ownStream(), { socket, style: (model) => this.styleFor(model), onChange: (state) => this.onWay("down", state) });
     }
     this.publisher.hold(this.overlay?.held ?? null);
     this.showPicture();
@@ -312,10 +312,12 @@ class App {
     this.ways.down = null;
   }
 
-  /** How the last effect of the own stream that draws would do so. */
-  get style() {
-    const name = this.effects.chain.at(-1) ?? "";
-    return styleOf(this.effects.kinds.find((kind) => kind.name === name)?.parameters ?? [], this.effects.params[name] ?? {});
+  /** How the last effect that has a model find things would draw them. @param {string} model */
+  styleFor(model) {
+    const { chain, kinds, params } = this.effects;
+    const used = chain.map((name) => kinds.find((kind) => kind.name === name));
+    const kind = used.findLast((one) => one?.model === model) ?? used.at(-1);
+    return styleOf(kind?.parameters ?? [], params[kind?.name ?? ""] ?? {}, kind?.model === model ? kind.figure : null);
   }
 
   renderWays() {

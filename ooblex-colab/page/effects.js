@@ -5,7 +5,7 @@
  * @typedef {{ name: string, type: string, min: number | null, max: number | null, default: unknown, unit: string,
  *   description: string, choices?: string[] }} Parameter
  * @typedef {{ name: string, aliases: string[], description: string, parameters: Parameter[],
- *   needs_model: boolean }} EffectKind
+ *   needs_model: boolean, model: string | null, figure: import("./sketch.js").Figure | null }} EffectKind
  * @typedef {Record<string, Record<string, unknown>>} Params
  */
 

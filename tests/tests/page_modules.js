@@ -362,9 +362,26 @@ const fails = (what, act, text) => {
 {
   same("a mask", [...sketches.unpack({ width: 3, height: 2, runs: [1, 3, 2] })], [0, 1, 1, 1, 0, 0]);
   const parameters = [{ name: "color", default: "green" }, { name: "width", default: 2 }, { name: "score", default: true }];
-  same("its defaults", sketches.styleOf(parameters, {}), { color: "#00ff00", width: 2, opacity: 0.4, labels: true, points: true });
+  same("its defaults", sketches.styleOf(parameters, {}), { color: "#00ff00", width: 2, opacity: 0.4, labels: true, points: true, lines: [] });
   same("what was chosen", sketches.styleOf(parameters, { color: "#123456", score: false }).color, "#123456");
   same("no labels", sketches.styleOf(parameters, { score: false }).labels, false);
+
+  // Lines between points, in the style of the effect whose model found them.
+  const figure = { lines: [[0, 1], [1, 2], [2, 3], [1, 9]], points: false };
+  const mesh = [...parameters, { name: "style", default: "tessellation" }];
+  const drawn = (given) => (({ lines, points }) => ({ lines: lines.length, points }))(sketches.styleOf(mesh, given, figure));
+  same("lines", drawn({}), { lines: 4, points: false });
+  same("points instead", drawn({ style: "points" }), { lines: 0, points: true });
+  const canvas = Object.assign(document.createElement("canvas"), { width: 100, height: 100 });
+  const context = canvas.getContext("2d");
+  const styles = { mine: sketches.styleOf(mesh, { color: "#ff0000", width: 4 }, figure), other: sketches.styleOf(parameters, { color: "#0000ff" }) };
+  const red = { kind: "points", label: "face", score: 1, model: "mine", points: [[0.1, 0.1], [0.5, 0.1], [0.5, 0.9], [0.9, 0.9]], point_scores: [1, 1, 1, 0] };
+  const blue = { kind: "points", label: "face", score: 1, model: "other", points: [[0.1, 0.5], [0.3, 0.5], [null, 0.5]] };
+  new sketches.Sketch().draw(context, [red, blue], (model) => styles[model]);
+  const at = (x, y) => [...context.getImageData(x, y, 1, 1).data];
+  same("along a line", [at(30, 10), at(50, 50)], [[255, 0, 0, 255], [255, 0, 0, 255]]);
+  same("not to what was not found, nor as a surface", [at(70, 90), at(40, 30)], [[0, 0, 0, 0], [0, 0, 0, 0]]);
+  same("points of another model", [at(10, 50), at(20, 50)], [[0, 0, 255, 255], [0, 0, 0, 0]]);
 }
 
 // The end of a session passes tunnels that have a page of their own.
