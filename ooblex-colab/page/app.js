@@ -245,6 +245,11 @@ class App {
     return this.status?.streams.find((s) => s.id === this.shownId) ?? null;
   }
 
+  /** The stream that this page publishes, if it is known. */
+  get own() {
+    return this.status?.streams.find((s) => s.id === ownStream());
+  }
+
   /** @param {string} id */
   choose(id) {
     this.chosen = id;
@@ -293,7 +298,7 @@ class App {
   /** Whether the own picture stays here follows what is wished, and what the effect does. */
   drawHere() {
     const box = /** @type {HTMLInputElement} */ (byId("draw-here"));
-    const own = this.status?.streams.find((s) => s.id === ownStream());
+    const { own } = this;
     const can = this.publisher.running && own !== undefined && this.effects.onlyFinds(own.effect);
     byId("draw-here-switch").hidden = !can;
     if ((can && box.checked) === (this.overlay !== null)) return;
@@ -312,10 +317,12 @@ class App {
     this.ways.down = null;
   }
 
-  /** How the last effect that has a model find things would draw them. @param {string} model */
+  /** How the last effect of the own stream that has a model find things would draw them. @param {string} model */
   styleFor(model) {
-    const { chain, kinds, params } = this.effects;
-    const used = chain.map((name) => kinds.find((kind) => kind.name === name));
+    const { kinds } = this.effects;
+    // Not what is chosen: until the server has switched, this is what finds things.
+    const { effect = "", params = {} } = this.own ?? {};
+    const used = effect.split("|").map((name) => kinds.find((kind) => kind.name === name));
     const kind = used.findLast((one) => one?.model === model) ?? used.at(-1);
     return styleOf(kind?.parameters ?? [], params[kind?.name ?? ""] ?? {}, kind?.model === model ? kind.figure : null);
   }
@@ -487,7 +494,7 @@ class App {
     if (why) say(why);
     this.ways.up = null;
     // What the server said last is no longer true: it need not be asked for a stream that has ended.
-    const own = this.status?.streams.find((s) => s.id === ownStream());
+    const { own } = this;
     if (own && this.status) {
       own.state = "ended";
       const other = this.status.streams.find((s) => s.state === "live");

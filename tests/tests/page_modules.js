@@ -373,7 +373,7 @@ const fails = (what, act, text) => {
   same("lines", drawn({}), { lines: 4, points: false });
   same("points instead", drawn({ style: "points" }), { lines: 0, points: true });
   const canvas = Object.assign(document.createElement("canvas"), { width: 100, height: 100 });
-  const context = canvas.getContext("2d");
+  const context = canvas.getContext("2d", { willReadFrequently: true });
   const styles = { mine: sketches.styleOf(mesh, { color: "#ff0000", width: 4 }, figure), other: sketches.styleOf(parameters, { color: "#0000ff" }) };
   const red = { kind: "points", label: "face", score: 1, model: "mine", points: [[0.1, 0.1], [0.5, 0.1], [0.5, 0.9], [0.9, 0.9]], point_scores: [1, 1, 1, 0] };
   const blue = { kind: "points", label: "face", score: 1, model: "other", points: [[0.1, 0.5], [0.3, 0.5], [null, 0.5]] };
