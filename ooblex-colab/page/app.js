@@ -224,7 +224,7 @@ class App {
       this.render(status);
       const shown = this.stream;
       // What is beside the picture may be late or missing.
-      const finds = shown && shown.state !== "ended" && shown.effect_state === "running" && shown.fps_out > 0;
+      const finds = shown && shown.state !== "ended" && !this.isBetween(shown.id) && shown.effect_state === "running" && shown.fps_out > 0;
       void this.models.refresh(finds ? streamPath(shown.id) : null).catch(() => {});
     } catch (error) {
       this.failures += 1;
@@ -248,6 +248,11 @@ class App {
   /** The stream that this page publishes, if it is known. */
   get own() {
     return this.status?.streams.find((s) => s.id === ownStream());
+  }
+
+  /** Between two ways up the own stream is nobody's: there is nothing to ask for. @param {string | null} id */
+  isBetween(id) {
+    return id === ownStream() && this.publisher.running && this.ways.up?.phase !== "running";
   }
 
   /** @param {string} id */
@@ -274,9 +279,7 @@ class App {
       return;
     }
     const known = this.status?.streams.some((s) => s.id === id && s.state !== "ended");
-    // Between two ways up the stream is nobody's: there is nothing to ask for.
-    const between = id === ownStream() && this.publisher.running && this.ways.up?.phase !== "running";
-    this.watcher.show(known && !between ? id : null);
+    this.watcher.show(known && !this.isBetween(id) ? id : null);
     if (id === null) this.stage.veil("waiting", "Nothing is live yet. Start the camera, or publish from elsewhere.");
   }
 
