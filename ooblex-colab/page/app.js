@@ -2,6 +2,7 @@
 // The page: polls the server's state once a second and puts picture, effects, camera and statistics together.
 
 import { access, learn, shown } from "./access.js";
+import { ALL, Choices } from "./choices.js";
 import { EffectPanel, element, readable } from "./effects.js";
 import { RungError } from "./ladder.js";
 import { Ledger, parts } from "./ledger.js";
@@ -9,7 +10,7 @@ import { ModelPanel } from "./models.js";
 import { FINDINGS, Overlay } from "./overlay.js";
 import { Publisher, WAYS } from "./publish.js";
 import { ROADS } from "./relays.js";
-import { Refusal, absent, detour, end, isStill, know, pageWithoutToken, request, url, wishes } from "./server.js";
+import { Refusal, absent, detour, end, isStill, know, pageWithoutToken, request, streamPath, switchEffect, url, wishes } from "./server.js";
 import { renderSession } from "./session.js";
 import { Share } from "./share.js";
 import { styleOf } from "./sketch.js";
@@ -64,9 +65,6 @@ const DROPS = /** @type {Record<string, string>} */ ({
  * @returns {T}
  */
 const byId = (id) => /** @type {T} */ (document.getElementById(id));
-
-/** @param {string} id */
-const streamPath = (id) => `streams/${encodeURIComponent(id)}`;
 
 /** @param {string} text empty to hide it */
 function say(text) {
@@ -126,6 +124,21 @@ class App {
     const combine = /** @type {HTMLInputElement} */ (byId("combine"));
     const places = { gallery: byId("gallery"), panel: byId("parameters"), chain: byId("chain"), combine };
     this.effects = new EffectPanel(places, (chain, params) => this.apply(chain, params));
+    this.choices = new Choices({
+      send: switchEffect,
+      isThere: (id) => this.status?.streams.some((s) => s.id === id && s.state !== "ended") ?? false,
+      taken: (id, choice) => {
+        say("");
+        const { status } = this;
+        const changed = !status ? [] : id === ALL ? [status, ...status.streams] : status.streams.filter((s) => s.id === id);
+        for (const place of changed) Object.assign(place, choice);
+      },
+      refused: (why) => {
+        say(`The effect was not changed: ${why}`);
+        this.followEffect();
+      },
+      delayed: (why) => say(`The effect is not changed yet: ${why}`),
+    });
     this.models = new ModelPanel({ accelerator: byId("accelerator"), models: byId("models"), found: byId("found") }, request);
     this.ledger = new Ledger(byId("ledger"), byId("stages"));
     this.traffic = new Traffic();
@@ -189,12 +202,18 @@ class App {
   }
 
   async poll() {
-    if (document.hidden && this.status) return;
+    if (document.hidden && this.status && this.choices.waiting.size === 0) return;
     try {
       await learn();
       /** @type {Status} */
-      const status = await request("status");
+      let status;
+      let taken;
+      do {
+        taken = this.choices.taken;
+        status = await request("status");
+      } while (taken !== this.choices.taken);
       this.status = status;
+      void this.choices.go();
       know(status);
       if (this.failures > 0) {
         this.hurry();
@@ -205,7 +224,7 @@ class App {
       this.render(status);
       const shown = this.stream;
       // What is beside the picture may be late or missing.
-      const finds = shown && shown.state !== "ended" && shown.effect_state === "running" && shown.fps_out > 0;
+      const finds = shown && shown.state !== "ended" && !this.isBetween(shown.id) && shown.effect_state === "running" && shown.fps_out > 0;
       void this.models.refresh(finds ? streamPath(shown.id) : null).catch(() => {});
     } catch (error) {
       this.failures += 1;
@@ -216,10 +235,24 @@ class App {
     }
   }
 
+  /** The name of the stream that is shown, also before there is one. */
+  get shownId() {
+    return (this.chosen === NEWEST ? this.status?.newest : this.chosen) ?? "";
+  }
+
   /** The stream that is shown, if it is known. */
   get stream() {
-    const id = this.chosen === NEWEST ? this.status?.newest : this.chosen;
-    return this.status?.streams.find((s) => s.id === id) ?? null;
+    return this.status?.streams.find((s) => s.id === this.shownId) ?? null;
+  }
+
+  /** The stream that this page publishes, if it is known. */
+  get own() {
+    return this.status?.streams.find((s) => s.id === ownStream());
+  }
+
+  /** Between two ways up the own stream is nobody's: there is nothing to ask for. @param {string | null} id */
+  isBetween(id) {
+    return id === ownStream() && this.publisher.running && this.ways.up?.phase !== "running";
   }
 
   /** @param {string} id */
@@ -246,9 +279,7 @@ class App {
       return;
     }
     const known = this.status?.streams.some((s) => s.id === id && s.state !== "ended");
-    // Between two ways up the stream is nobody's: there is nothing to ask for.
-    const between = id === ownStream() && this.publisher.running && this.ways.up?.phase !== "running";
-    this.watcher.show(known && !between ? id : null);
+    this.watcher.show(known && !this.isBetween(id) ? id : null);
     if (id === null) this.stage.veil("waiting", "Nothing is live yet. Start the camera, or publish from elsewhere.");
   }
 
@@ -270,14 +301,14 @@ class App {
   /** Whether the own picture stays here follows what is wished, and what the effect does. */
   drawHere() {
     const box = /** @type {HTMLInputElement} */ (byId("draw-here"));
-    const own = this.status?.streams.find((s) => s.id === ownStream());
+    const { own } = this;
     const can = this.publisher.running && own !== undefined && this.effects.onlyFinds(own.effect);
     byId("draw-here-switch").hidden = !can;
     if ((can && box.checked) === (this.overlay !== null)) return;
     if (this.overlay) this.leaveOverlay();
     else {
       const socket = !["http", "snapshot"].includes(wishes().transport);
-      this.overlay = new Overlay(this.server, ownStream(), { socket, style: () => this.style, onChange: (state) => this.onWay("down", state) });
+      this.overlay = new Overlay(this.server, ownStream(), { socket, style: (model) => this.styleFor(model), onChange: (state) => this.onWay("down", state) });
     }
     this.publisher.hold(this.overlay?.held ?? null);
     this.showPicture();
@@ -289,10 +320,14 @@ class App {
     this.ways.down = null;
   }
 
-  /** How the last effect of the own stream that draws would do so. */
-  get style() {
-    const name = this.effects.chain.at(-1) ?? "";
-    return styleOf(this.effects.kinds.find((kind) => kind.name === name)?.parameters ?? [], this.effects.params[name] ?? {});
+  /** How the last effect of the own stream that has a model find things would draw them. @param {string} model */
+  styleFor(model) {
+    const { kinds } = this.effects;
+    // Not what is chosen: until the server has switched, this is what finds things.
+    const { effect = "", params = {} } = this.own ?? {};
+    const used = effect.split("|").map((name) => kinds.find((kind) => kind.name === name));
+    const kind = used.findLast((one) => one?.model === model) ?? used.at(-1);
+    return styleOf(kind?.parameters ?? [], params[kind?.name ?? ""] ?? {}, kind?.model === model ? kind.figure : null);
   }
 
   renderWays() {
@@ -332,10 +367,9 @@ class App {
     if (ended && this.chosen !== ownStream() && this.chosen !== wishes().stream) this.choose(NEWEST);
     const [state, text] = this.describe(stream);
     setConnection(state, text);
-    byId("scope").hidden = open.length < 2;
-    byId("scope-one").textContent = stream ? `only ${stream.id}` : "this one";
-    const effect = stream ?? status;
-    this.effects.follow(effect.effect, effect.params);
+    byId("scope").hidden = !this.shownId || new Set([this.shownId, ...open.map((s) => s.id)]).size < 2;
+    byId("scope-one").textContent = `only ${this.shownId}`;
+    this.followEffect();
     this.renderPublish(status);
     this.renderStatistics(stream);
     const path = stream ? `${streamPath(stream.id)}/stream.mjpg` : "stream.mjpg";
@@ -428,23 +462,23 @@ class App {
     byId("drops").replaceChildren(...(items.length > 0 ? items : [element("li", { className: "muted" }, "none")]));
   }
 
+  /** Shows the effect that the server has, once it has what was chosen here. */
+  followEffect() {
+    const { status, stream } = this;
+    if (!status || this.choices.concern(this.shownId)) return;
+    // The next stream of the same name begins with what there is for all.
+    const { effect, params } = stream && stream.state !== "ended" ? stream : status;
+    this.effects.follow(effect, params);
+  }
+
   /**
    * @param {string} effect
    * @param {import("./effects.js").Params} params
    */
-  async apply(effect, params) {
+  apply(effect, params) {
     const one = document.querySelector("input[name=scope]:checked");
-    const only = !byId("scope").hidden && one instanceof HTMLInputElement && one.value === "one" && this.stream;
-    try {
-      await request(only ? `${streamPath(only.id)}/effect` : "effect", { effect, params });
-      say("");
-      if (this.status) {
-        const changed = only ? [only] : [this.status, ...this.status.streams];
-        for (const place of changed) Object.assign(place, { effect, params });
-      }
-    } catch (error) {
-      say(`The effect was not changed: ${error instanceof Error ? error.message : error}`);
-    }
+    const only = !byId("scope").hidden && one instanceof HTMLInputElement && one.value === "one";
+    void this.choices.choose(only ? this.shownId : ALL, { effect, params: structuredClone(params) });
   }
 
   /** @param {import("./source.js").Source} source */
@@ -463,7 +497,7 @@ class App {
     if (why) say(why);
     this.ways.up = null;
     // What the server said last is no longer true: it need not be asked for a stream that has ended.
-    const own = this.status?.streams.find((s) => s.id === ownStream());
+    const { own } = this;
     if (own && this.status) {
       own.state = "ended";
       const other = this.status.streams.find((s) => s.state === "live");

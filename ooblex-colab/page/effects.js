@@ -5,7 +5,7 @@
  * @typedef {{ name: string, type: string, min: number | null, max: number | null, default: unknown, unit: string,
  *   description: string, choices?: string[] }} Parameter
  * @typedef {{ name: string, aliases: string[], description: string, parameters: Parameter[],
- *   needs_model: boolean }} EffectKind
+ *   needs_model: boolean, model: string | null, figure: import("./sketch.js").Figure | null }} EffectKind
  * @typedef {Record<string, Record<string, unknown>>} Params
  */
 
@@ -45,7 +45,7 @@ export function element(tag, properties = {}, ...children) {
 export class EffectPanel {
   /**
    * @param {{ gallery: HTMLElement, panel: HTMLElement, chain: HTMLElement, combine: HTMLInputElement }} places
-   * @param {(chain: string, params: Params) => Promise<void>} apply throws if the server refuses
+   * @param {(chain: string, params: Params) => void} apply
    */
   constructor(places, apply) {
     this.places = places;
@@ -57,7 +57,6 @@ export class EffectPanel {
     /** @type {Params} */
     this.params = {};
     this.timer = 0;
-    this.busy = 0;
     places.combine.addEventListener("change", () => {
       if (!places.combine.checked && this.chain.length > 1) this.choose([this.chain[0]]);
     });
@@ -79,12 +78,12 @@ export class EffectPanel {
   }
 
   /**
-   * Follows what the server has, unless something is being changed here.
+   * Follows what the server has, unless a slider is being moved.
    * @param {string} chain
    * @param {Params} params
    */
   follow(chain, params) {
-    if (this.busy > 0 || this.timer !== 0) return;
+    if (this.timer !== 0) return;
     const steps = chain.split("|");
     if (steps.join() === this.chain.join() && canonical(params) === canonical(this.given())) return;
     this.chain = steps;
@@ -130,23 +129,18 @@ export class EffectPanel {
   choose(chain) {
     this.chain = chain.length > 0 ? chain : [NONE];
     this.render();
-    void this.send();
+    this.send();
   }
 
-  async send() {
+  send() {
     clearTimeout(this.timer);
     this.timer = 0;
-    this.busy += 1;
-    try {
-      await this.apply(this.chain.join("|"), this.given());
-    } finally {
-      this.busy -= 1;
-    }
+    this.apply(this.chain.join("|"), this.given());
   }
 
   sendSoon() {
     clearTimeout(this.timer);
-    this.timer = window.setTimeout(() => void this.send(), SETTLE);
+    this.timer = window.setTimeout(() => this.send(), SETTLE);
   }
 
   render() {
@@ -259,7 +253,8 @@ export class EffectPanel {
           return color;
         }
         const text = element("input", { type: "text", value: String(value), maxLength: parameter.max ?? 200 });
-        text.addEventListener("input", () => onChange(text.value));
+        // Half a word may be none that the server knows.
+        text.addEventListener("change", () => onChange(text.value));
         return text;
       }
       default: {

@@ -5,7 +5,7 @@
 const MOST = 16;
 
 /**
- * @typedef {{ kind: string, label: string, score: number, box?: number[], points: number[][], point_scores?: number[],
+ * @typedef {{ kind: string, label: string, score: number, box?: number[], points: number[][], point_scores?: number[], model: string,
  *   mask?: { width: number, height: number, runs: number[] } }} Item
  * @typedef {{ sequence: number, items: Item[] }} Found
  */

@@ -17,7 +17,7 @@ export class Overlay {
   /**
    * @param {import("./watch.js").Server} server
    * @param {string} stream
-   * @param {{ socket: boolean, style: () => import("./sketch.js").Style, onChange: (state: import("./ladder.js").State) => void }} to
+   * @param {{ socket: boolean, style: (model: string) => import("./sketch.js").Style, onChange: (state: import("./ladder.js").State) => void }} to
    *   `socket`: whether WebSockets may be used
    */
   constructor(server, stream, to) {
@@ -85,7 +85,7 @@ export class Overlay {
     const { width, height } = picture;
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
     context.drawImage(picture, 0, 0);
-    this.sketch.draw(context, found.items, this.to.style());
+    this.sketch.draw(context, found.items, this.to.style);
     canvas.dataset.frame = String(found.sequence);
     const age = now() - captured;
     this.shown += 1;

@@ -6,6 +6,8 @@ import { ofNotebook } from "./kernel.js";
 import { knowTunnel } from "./tunnel.js";
 
 const DEADLINE = 5000;
+/** An effect may load a model first, which the server gives two minutes. */
+const EFFECT_DEADLINE = 130_000;
 
 /** @param {string} path relative to the page, so that it works behind proxies and path prefixes */
 export const url = (path) => new URL(path, document.baseURI);
@@ -19,10 +21,16 @@ export function pageWithoutToken() {
 
 /** The server refused. */
 export class Refusal extends Error {
-  /** @param {number} status @param {string} detail */
-  constructor(status, detail) {
+  /** @param {number} status @param {string} detail @param {string} [code] missing where it was not the server that answered */
+  constructor(status, detail, code) {
     super(detail);
     this.status = status;
+    this.code = code;
+  }
+
+  /** Whether the same will be refused again: not by a tunnel that has its troubles, and not once the stream is there. */
+  get isFinal() {
+    return this.code !== undefined && this.code !== "unknown_stream";
   }
 }
 
@@ -30,21 +38,28 @@ export class Refusal extends Error {
  * Fetches JSON; a problem document becomes an error with its sentence.
  * @param {string} path
  * @param {unknown} [body]
+ * @param {number} [deadline] milliseconds in which the answer comes
  */
-export async function request(path, body) {
+export async function request(path, body, deadline = DEADLINE) {
   const init = body === undefined ? {} : { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
-  const response = await ask(path, init);
+  const response = await ask(path, init, deadline);
   const answer = await response.json().catch(() => null);
-  if (!response.ok) throw new Refusal(response.status, answer?.detail ?? `the server answered ${response.status}`);
+  if (!response.ok) throw new Refusal(response.status, answer?.detail ?? `the server answered ${response.status}`, answer?.code);
   return answer;
 }
+
+/** The path of a stream. @param {string} id */
+export const streamPath = (id) => `streams/${encodeURIComponent(id)}`;
+
+/** Switches one stream, or all. @param {string} stream empty for all @param {import("./choices.js").Choice} choice */
+export const switchEffect = (stream, choice) => request(stream ? `${streamPath(stream)}/effect` : "effect", choice, EFFECT_DEADLINE);
 
 /** Why requests that change something go through the notebook; empty if they do not. */
 let refusedByProxy = "";
 
-/** @param {string} path @param {RequestInit} init */
-async function ask(path, init) {
-  const within = () => AbortSignal.timeout(DEADLINE);
+/** @param {string} path @param {RequestInit} init @param {number} deadline */
+async function ask(path, init, deadline) {
+  const within = () => AbortSignal.timeout(deadline);
   const kernel = init.method ? ofNotebook() : null;
   if (!kernel) return fetchPlain(url(path), { ...init, signal: within() });
   if (!refusedByProxy) {

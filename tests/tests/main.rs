@@ -10,6 +10,7 @@ mod browsers;
 mod canary;
 mod checkpoint_kills;
 mod checkpoints;
+mod choices;
 mod cli;
 mod control;
 mod deploy;

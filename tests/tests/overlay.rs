@@ -95,6 +95,15 @@ fn drawn(browser: &Browser, pictures: usize) -> Vec<Drawn> {
     drawn
 }
 
+/// Switches to drawing here, as soon as that is offered.
+#[track_caller]
+fn click_draw_here(browser: &Browser) {
+    wait_for("the switch", || {
+        (browser.run("return document.querySelector('#draw-here-switch').hidden") == false).then_some(())
+    });
+    click(browser, "#draw-here");
+}
+
 /// Draws on the page what a stream of the page's way finds, and holds it against what the server says of each frame.
 #[track_caller]
 fn alignment(forced: &str, ways: [&str; 2], pictures: usize) {
@@ -107,10 +116,7 @@ fn alignment(forced: &str, ways: [&str; 2], pictures: usize) {
     browser.open(&server.url(&format!("/?transport={forced}")));
     click(&browser, "#camera");
     let stream = own_stream(&browser);
-    wait_for("the switch", || {
-        (browser.run("return document.querySelector('#draw-here-switch').hidden") == false).then_some(())
-    });
-    click(&browser, "#draw-here");
+    click_draw_here(&browser);
     wait_for_ways(&browser, ways[0], ways[1]);
     drawn(&browser, 3);
     server.wait_for_stream(&stream, "no picture comes back", |stream| stream["viewers"] == 0);
@@ -175,6 +181,31 @@ fn alignment(forced: &str, ways: [&str; 2], pictures: usize) {
 #[test]
 fn what_is_found_is_drawn_on_the_picture_it_was_found_in() {
     alignment("ws", ["ws", "findings"], 60);
+}
+
+#[test]
+fn lines_join_the_points_of_a_mesh() {
+    const LINES: u64 = 1322;
+    let Some(programs) = installed() else { skip!("Chromium or chromedriver is not installed") };
+    let server = Server::start(&["--model-name", "face_mesh"]);
+    let folder = tempfile::tempdir().unwrap();
+    let film = folder.path().join("faces.y4m");
+    write_faces(&film);
+    let browser = Browser::start(programs, Some(&film));
+    browser.open(&server.url("/?transport=ws"));
+    browser.run(
+        "const { prototype } = CanvasRenderingContext2D; const { lineTo } = prototype; window.lines = 0; \
+         prototype.lineTo = function (...to) { window.lines += 1; return lineTo.apply(this, to); }; return null",
+    );
+    click(&browser, "#camera");
+    click_draw_here(&browser);
+    wait_for_ways(&browser, "ws", "findings");
+    let lines = wait_for("lines of some faces", || {
+        browser.run("return window.lines").as_u64().filter(|lines| *lines >= 5 * LINES)
+    });
+    assert_eq!(lines % LINES, 0, "every line of each face");
+    browser.screenshot("overlay_mesh");
+    assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 
 #[test]

@@ -1,8 +1,8 @@
 // Checks of the page's modules that need no page. The body of an asynchronous function: `base` is where the modules are;
 // returns what is wrong, one sentence each.
 const load = (name) => import(`${base}${name}.js`);
-const [wire, pace, ladders, qr, ledger, webrtc, quotas, helds, sketches, wheps, relays] = await Promise.all(
-  ["wire", "pace", "ladder", "qr", "ledger", "webrtc", "quota", "held", "sketch", "whep", "relays"].map(load),
+const [wire, pace, ladders, qr, ledger, webrtc, quotas, helds, sketches, wheps, relays, choosing, servers] = await Promise.all(
+  ["wire", "pace", "ladder", "qr", "ledger", "webrtc", "quota", "held", "sketch", "whep", "relays", "choices", "server"].map(load),
 );
 const wrong = [];
 const same = (what, got, wanted) => {
@@ -362,9 +362,26 @@ const fails = (what, act, text) => {
 {
   same("a mask", [...sketches.unpack({ width: 3, height: 2, runs: [1, 3, 2] })], [0, 1, 1, 1, 0, 0]);
   const parameters = [{ name: "color", default: "green" }, { name: "width", default: 2 }, { name: "score", default: true }];
-  same("its defaults", sketches.styleOf(parameters, {}), { color: "#00ff00", width: 2, opacity: 0.4, labels: true, points: true });
+  same("its defaults", sketches.styleOf(parameters, {}), { color: "#00ff00", width: 2, opacity: 0.4, labels: true, points: true, lines: [] });
   same("what was chosen", sketches.styleOf(parameters, { color: "#123456", score: false }).color, "#123456");
   same("no labels", sketches.styleOf(parameters, { score: false }).labels, false);
+
+  // Lines between points, in the style of the effect whose model found them.
+  const figure = { lines: [[0, 1], [1, 2], [2, 3], [1, 9]], points: false };
+  const mesh = [...parameters, { name: "style", default: "tessellation" }];
+  const drawn = (given) => (({ lines, points }) => ({ lines: lines.length, points }))(sketches.styleOf(mesh, given, figure));
+  same("lines", drawn({}), { lines: 4, points: false });
+  same("points instead", drawn({ style: "points" }), { lines: 0, points: true });
+  const canvas = Object.assign(document.createElement("canvas"), { width: 100, height: 100 });
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  const styles = { mine: sketches.styleOf(mesh, { color: "#ff0000", width: 4 }, figure), other: sketches.styleOf(parameters, { color: "#0000ff" }) };
+  const red = { kind: "points", label: "face", score: 1, model: "mine", points: [[0.1, 0.1], [0.5, 0.1], [0.5, 0.9], [0.9, 0.9]], point_scores: [1, 1, 1, 0] };
+  const blue = { kind: "points", label: "face", score: 1, model: "other", points: [[0.1, 0.5], [0.3, 0.5], [null, 0.5]] };
+  new sketches.Sketch().draw(context, [red, blue], (model) => styles[model]);
+  const at = (x, y) => [...context.getImageData(x, y, 1, 1).data];
+  same("along a line", [at(30, 10), at(50, 50)], [[255, 0, 0, 255], [255, 0, 0, 255]]);
+  same("not to what was not found, nor as a surface", [at(70, 90), at(40, 30)], [[0, 0, 0, 0], [0, 0, 0, 0]]);
+  same("points of another model", [at(10, 50), at(20, 50)], [[0, 0, 255, 255], [0, 0, 0, 0]]);
 }
 
 // The end of a session passes tunnels that have a page of their own.
@@ -378,6 +395,58 @@ const fails = (what, act, text) => {
   view.stop();
   window.fetch = fetch;
   same("the end of a view", asked, [["http://a.b/whep/sessions/7", "DELETE", true, { "ngrok-skip-browser-warning": "1" }]]);
+}
+
+// Choices: one at a time, the newest counts, and what waits for its stream is kept.
+{
+  const log = [];
+  const there = new Set();
+  let answers = [];
+  const choices = new choosing.Choices({
+    send: (stream, { effect }) => {
+      log.push(`${stream}:${effect}`);
+      return new Promise((done, fail) => answers.push({ done, fail }));
+    },
+    isThere: (stream) => there.has(stream),
+    taken: (stream, { effect }) => log.push(`+${stream}:${effect}`),
+    refused: (why) => log.push(`refused ${why}`),
+    delayed: (why) => log.push(`delayed ${why}`),
+  });
+  const choose = (stream, effect) => void choices.choose(stream, { effect, params: {} });
+  const settle = async () => { for (let i = 0; i < 20; i += 1) await null; };
+  const answer = (error) => {
+    const { done, fail } = answers.shift();
+    if (error) fail(error);
+    else done();
+    return settle();
+  };
+  const news = () => log.splice(0);
+  ["a", "b", "c"].forEach((effect) => choose("", effect));
+  same("one at a time", news(), [":a"]);
+  await answer();
+  same("then the newest", news(), ["+:a", ":c"]);
+  holds("until it is taken it concerns every stream", choices.concern("cam"));
+  await answer();
+  same("and no more", [news(), choices.concern("cam"), choices.taken], [["+:c"], false, 2]);
+  choose("cam", "d");
+  same("a stream that is not there", [news(), choices.concern("cam"), choices.concern("other")], [[], true, false]);
+  there.add("cam");
+  void choices.go();
+  same("once it is", news(), ["cam:d"]);
+  await answer(new servers.Refusal(404, "it is gone", "unknown_stream"));
+  same("it went away", [news(), choices.concern("cam")], [["delayed it is gone"], true]);
+  void choices.go();
+  await answer(new TypeError("no network"));
+  same("no network", [news(), choices.concern("cam")], [["cam:d", "delayed no network"], true]);
+  void choices.go();
+  await answer(new servers.Refusal(502, "a tunnel's trouble"));
+  void choices.go();
+  await answer(new servers.Refusal(422, "out of range", "parameter_out_of_range"));
+  same("refused", [news(), choices.concern("cam"), choices.taken], [["cam:d", "delayed a tunnel's trouble", "cam:d", "refused out of range"], false, 2]);
+  choose("late", "e");
+  choose("", "f");
+  await answer();
+  same("one for all is newer than one for a stream", [news(), choices.concern("late")], [[":f", "+:f"], false]);
 }
 
 // QR codes: the Reed-Solomon example of the standard's readers, and symbols that other encoders made.
@@ -511,15 +580,15 @@ const fails = (what, act, text) => {
   same("direct", [road(host, host), road({ candidateType: "srflx" }, { candidateType: "prflx" })], ["webrtc", "webrtc"]);
   same("relayed", ["udp", "tcp", "tls"].map((protocol) => road(relay(protocol), host)), ["turn-udp", "turn-tcp", "turn-tcp"]);
   same("by the server's relay", road(host, relay(undefined)), "turn-udp");
-  const servers = [{ urls: "stun:a" }, { urls: ["turn:b", "turn:b?transport=tcp", "turns:b?transport=tcp"], username: "u", credential: "c" }];
-  const urls = (name) => relays.configurationFor(servers, name).iceServers.flatMap((server) => server.urls);
+  const iceServers = [{ urls: "stun:a" }, { urls: ["turn:b", "turn:b?transport=tcp", "turns:b?transport=tcp"], username: "u", credential: "c" }];
+  const urls = (name) => relays.configurationFor(iceServers, name).iceServers.flatMap((server) => server.urls);
   same("servers of each", ["", ...relays.ROADS].map(urls), [
     ["stun:a", "turn:b", "turn:b?transport=tcp", "turns:b?transport=tcp"],
     ["stun:a"],
     ["turn:b"],
     ["turn:b?transport=tcp", "turns:b?transport=tcp"],
   ]);
-  same("only relays", relays.configurationFor(servers, "turn-tcp").iceTransportPolicy, "relay");
+  same("only relays", relays.configurationFor(iceServers, "turn-tcp").iceTransportPolicy, "relay");
   const climb = async (forced, roads, takes) => {
     const tried = [];
     let open = 0;

@@ -7,6 +7,7 @@ use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use ooblex_core::{KindSpec, Options, ParamSpec, ParamType, StreamId};
 use ooblex_http::Problem;
+use ooblex_models::processors::figure_of;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
@@ -64,6 +65,7 @@ fn describe(kind: &KindSpec) -> Value {
         "parameters": kind.params.iter().flatten().map(describe_parameter).collect::<Vec<_>>(),
         "needs_model": kind.needs_model.is_some(),
         "model": kind.needs_model,
+        "figure": figure_of(&kind.name).map(|figure| json!({"lines": figure.lines, "points": figure.points})),
     })
 }
 

@@ -64,6 +64,7 @@ const FILES: &[(&str, &str)] = files![
     "access.js",
     "app.css",
     "app.js",
+    "choices.js",
     "client.js",
     "down.js",
     "effects.js",

@@ -188,6 +188,12 @@ async fn effects_are_listed_in_both_forms() {
     for key in ["type", "min", "max", "default", "unit"] {
         assert!(low.get(key).is_some(), "{low} has no {key}");
     }
+    let figure = |name: &str| full.iter().find(|e| e["name"] == name).expect("a detector")["figure"].clone();
+    assert_eq!(figure("edge_detection"), json!(null));
+    let pose = figure("pose_detection");
+    assert_eq!((&pose["lines"][0], &pose["points"]), (&json!([0, 1]), &json!(true)));
+    let lines = |name: &str| figure(name)["lines"].as_array().map(Vec::len);
+    assert_eq!(["pose_detection", "face_mesh", "face_contour"].map(lines), [Some(16), Some(1322), Some(128)]);
     site.problem("GET", "/effects?detail=ful", "", 422, "unknown_detail").await;
 }
 

@@ -3,7 +3,8 @@
 use ooblex_core::{KindSpec, Options, Registry};
 
 use super::face_mesh::{FaceMesh, params};
-use super::mesh_topology::{CONTOUR_EDGES, CONTOUR_POINTS};
+use super::figure::CONTOUR;
+use super::mesh_topology::CONTOUR_POINTS;
 use crate::manager::Models;
 use crate::overlay::OverlayStyle;
 
@@ -15,8 +16,8 @@ pub(super) fn register(registry: &mut Registry, models: &Models) {
         KindSpec::new("face_contour", "Outlines of faces, eyes, brows and lips").aliases(&["FaceContourOn"]);
     let models = models.clone();
     registry.add(params(spec, COLOR.0, 2), move |options: &Options| {
-        let edges = CONTOUR_EDGES;
-        let style = OverlayStyle { color: COLOR.1, width_px: 2, labels: false, points: false, edges };
+        let (edges, points) = (CONTOUR.lines, CONTOUR.points);
+        let style = OverlayStyle { color: COLOR.1, width_px: 2, labels: false, points, edges };
         FaceMesh::new(&models, options, CONTOUR_POINTS, style)
     });
 }

@@ -9,8 +9,8 @@ use ooblex_core::{
 
 use super::drawing::{self, Drawing};
 use super::face_shape::{MAX_FACES, max_faces};
+use super::figure::MESH;
 use super::mesh::MeshFinder;
-use super::mesh_topology::TESSELLATION;
 use crate::manager::{FACEMESH, Models};
 use crate::overlay::OverlayStyle;
 
@@ -64,7 +64,8 @@ pub(super) fn register(registry: &mut Registry, models: &Models) {
     let models = models.clone();
     registry.add(spec, move |options: &Options| {
         let points = options.get_or("style", STYLES[0].to_owned())? == STYLES[1];
-        let edges = if points { &[] } else { TESSELLATION };
+        let edges = if points { &[] } else { MESH.lines };
+        let points = points || MESH.points;
         let style = OverlayStyle { color: COLOR.1, width_px: 1, labels: false, points, edges };
         FaceMesh::new(&models, options, &[], style)
     });

@@ -8,9 +8,9 @@ use ooblex_core::{
 };
 
 use super::drawing::{self, Drawing, confidence_param, smooth, smooth_param};
+use super::figure::POSE;
 use crate::manager::{MOVENET, ModelHandle, Models};
 use crate::overlay::OverlayStyle;
-use crate::postprocess::coco::SKELETON;
 use crate::postprocess::movenet::{Joint, joints};
 use crate::postprocess::{movenet, outputs};
 use crate::preprocess::{Fit, InputSpec, Layout, Preprocess, analysis_image};
@@ -53,7 +53,7 @@ fn spec() -> KindSpec {
 
 impl PoseDetection {
     fn new(models: &Models, options: &Options) -> Result<Self, BoxError> {
-        let style = OverlayStyle { edges: SKELETON, ..OverlayStyle::default() };
+        let style = OverlayStyle { edges: POSE.lines, points: POSE.points, ..OverlayStyle::default() };
         Ok(Self {
             handle: models.handle(MOVENET)?,
             input: Preprocess::new(INPUT),
