@@ -31,12 +31,21 @@ export class Refusal extends Error {
  * @param {string} path
  * @param {unknown} [body]
  */
-export async function request(path, body) {
+export const request = async (path, body) => (await weighed(path, body)).answer;
+
+/**
+ * The same, with the bytes of the answer.
+ * @param {string} path
+ * @param {unknown} [body]
+ * @returns {Promise<{ answer: any, bytes: number }>}
+ */
+export async function weighed(path, body) {
   const init = body === undefined ? {} : { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
   const response = await ask(path, init);
-  const answer = await response.json().catch(() => null);
+  const data = await response.blob().catch(() => new Blob());
+  const answer = await new Response(data).json().catch(() => null);
   if (!response.ok) throw new Refusal(response.status, answer?.detail ?? `the server answered ${response.status}`);
-  return answer;
+  return { answer, bytes: data.size };
 }
 
 /** Why requests that change something go through the notebook; empty if they do not. */
