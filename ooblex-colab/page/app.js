@@ -10,7 +10,7 @@ import { ModelPanel } from "./models.js";
 import { FINDINGS, Overlay } from "./overlay.js";
 import { Publisher, WAYS } from "./publish.js";
 import { ROADS } from "./relays.js";
-import { Refusal, absent, detour, end, isStill, know, pageWithoutToken, request, streamPath, switchEffect, url, wishes } from "./server.js";
+import { Refusal, absent, detour, end, isStill, know, pageWithoutToken, request, streamPath, switchEffect, url, weighed, wishes } from "./server.js";
 import { renderSession } from "./session.js";
 import { Share } from "./share.js";
 import { styleOf } from "./sketch.js";
@@ -105,7 +105,7 @@ class App {
     this.stage = new Stage(byId("figure"));
     // What the way up has found out need not be found out again on the way down.
     const noWebRtc = () => (this.publisher.running && !ROADS.includes(this.ways.up?.rung ?? "") && this.ways.up?.reasons.find(([rung]) => rung === "webrtc")?.[1]) || "";
-    const server = { url, shown, request, absent, isStill, noWebRtc };
+    const server = { url, shown, request, weighed, absent, isStill, noWebRtc };
     this.watcher = new Watcher(server, this.stage, wish.transport, wish.codec, (state) => this.onWay("down", state));
     this.publisher = new Publisher(server, end, wish.transport, wish.codec, {
       onChange: (state) => this.onWay("up", state),

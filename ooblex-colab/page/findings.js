@@ -57,7 +57,7 @@ export class FindingsSocket {
 
 /** Findings that are asked for, one after the other. */
 export class FindingsAsked {
-  /** @param {() => Promise<import("./held.js").Found>} ask for the newest @param {Tell} tell */
+  /** @param {() => Promise<{ answer: import("./held.js").Found, bytes: number }>} ask for the newest @param {Tell} tell */
   constructor(ask, tell) {
     this.ask = ask;
     this.tell = tell;
@@ -94,10 +94,10 @@ export class FindingsAsked {
   }
 
   async step() {
-    const found = await this.ask();
+    const { answer, bytes } = await this.ask();
     this.received += 1;
-    this.bytes += JSON.stringify(found).length;
-    if (!this.control.signal.aborted) this.tell(found);
+    this.bytes += bytes;
+    if (!this.control.signal.aborted) this.tell(answer);
   }
 
   stop() {

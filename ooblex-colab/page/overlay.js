@@ -15,7 +15,7 @@ export const FINDINGS = /** @type {Record<string, string>} */ ({ findings: "Find
 /** Shows one stream of this page. */
 export class Overlay {
   /**
-   * @param {import("./watch.js").Server} server
+   * @param {import("./watch.js").Server & { weighed: (path: string) => Promise<{ answer: any, bytes: number }> }} server
    * @param {string} stream
    * @param {{ socket: boolean, style: (model: string) => import("./sketch.js").Style, onChange: (state: import("./ladder.js").State) => void }} to
    *   `socket`: whether WebSockets may be used
@@ -62,7 +62,7 @@ export class Overlay {
     const tell = (/** @type {import("./held.js").Found} */ found) => this.held.tell(found);
     const rungs = [
       { name: "findings", open: (/** @type {AbortSignal} */ signal) => begin(new FindingsSocket(toSocket(server.url(path)), tell), signal) },
-      { name: "asked", open: (/** @type {AbortSignal} */ signal) => begin(new FindingsAsked(() => server.request(path), tell), signal) },
+      { name: "asked", open: (/** @type {AbortSignal} */ signal) => begin(new FindingsAsked(() => server.weighed(path), tell), signal) },
     ];
     this.ladder = new Ladder(rungs.filter(({ name }) => to.socket || name === "asked"), to.onChange, { upgrades: "beside" });
     this.ladder.start();

@@ -40,12 +40,22 @@ export class Refusal extends Error {
  * @param {unknown} [body]
  * @param {number} [deadline] milliseconds in which the answer comes
  */
-export async function request(path, body, deadline = DEADLINE) {
+export const request = async (path, body, deadline = DEADLINE) => (await weighed(path, body, deadline)).answer;
+
+/**
+ * The same, with the bytes of the answer.
+ * @param {string} path
+ * @param {unknown} [body]
+ * @param {number} [deadline]
+ * @returns {Promise<{ answer: any, bytes: number }>}
+ */
+export async function weighed(path, body, deadline = DEADLINE) {
   const init = body === undefined ? {} : { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
   const response = await ask(path, init, deadline);
-  const answer = await response.json().catch(() => null);
+  const data = await response.blob().catch(() => new Blob());
+  const answer = await new Response(data).json().catch(() => null);
   if (!response.ok) throw new Refusal(response.status, answer?.detail ?? `the server answered ${response.status}`, answer?.code);
-  return answer;
+  return { answer, bytes: data.size };
 }
 
 /** The path of a stream. @param {string} id */

@@ -251,6 +251,7 @@ fn describe_path(path: &CandidatePath) -> Value {
         "remote": path.remote.as_str(),
         "protocol": path.protocol,
         "relayed": path.is_relayed(),
+        "relay": path.relay,
         "rung": path.rung(),
         "round_trip_ms": path.round_trip.map(|t| tenths(t * 1000)),
     })

@@ -62,7 +62,17 @@ pub fn installed() -> Option<(PathBuf, PathBuf)> {
 impl Browser {
     /// Starts a browser whose camera shows the given Y4M file, over and over.
     #[track_caller]
-    pub fn start((chromium, chromedriver): (PathBuf, PathBuf), camera: Option<&Path>) -> Self {
+    pub fn start(programs: (PathBuf, PathBuf), camera: Option<&Path>) -> Self {
+        Self::start_with(programs, camera, &[])
+    }
+
+    /// The same with more arguments.
+    #[track_caller]
+    pub fn start_with(
+        (chromium, chromedriver): (PathBuf, PathBuf),
+        camera: Option<&Path>,
+        more: &[String],
+    ) -> Self {
         let mut child = Command::new(chromedriver)
             .args(["--port=0", "--allowed-ips=127.0.0.1"])
             .stdin(Stdio::null())
@@ -101,6 +111,7 @@ impl Browser {
         if let Some(camera) = camera {
             arguments.push(format!("--use-file-for-fake-video-capture={}", camera.display()));
         }
+        arguments.extend_from_slice(more);
         let capabilities = json!({ "capabilities": { "alwaysMatch": {
             "browserName": "chrome",
             "goog:chromeOptions": { "binary": chromium, "args": arguments },

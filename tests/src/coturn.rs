@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
+use rcgen::PublicKeyData;
+
 use crate::browser::to_base64;
 use crate::server::root;
 use crate::tools::{Process, find, output, start};
@@ -22,6 +24,7 @@ pub const SECRET: &str = "a-secret-of-the-tests";
 #[derive(Debug)]
 pub struct Coturn {
     address: IpAddr,
+    key_hash: String,
     folder: tempfile::TempDir,
     _process: Process,
 }
@@ -51,7 +54,9 @@ impl Coturn {
             .current_dir(folder.path())
             .stderr(Stdio::null());
         let process = start(&mut command, folder.path(), "coturn");
-        let server = Self { address, folder, _process: process };
+        let public_key = made.signing_key.subject_public_key_info();
+        let key_hash = to_base64(ring::digest::digest(&ring::digest::SHA256, &public_key).as_ref());
+        let server = Self { address, key_hash, folder, _process: process };
         for port in [PORT, TLS_PORT] {
             wait_for(&format!("coturn on {port}"), || TcpStream::connect((address, port)).ok());
         }
@@ -69,6 +74,11 @@ impl Coturn {
     /// The file with its certificate, which whoever uses TLS must trust.
     pub fn certificate(&self) -> PathBuf {
         self.folder.path().join("cert.pem")
+    }
+
+    /// The base64 of the SHA-256 of its public key, by which Chromium trusts it in spite of its certificate.
+    pub fn key_hash(&self) -> &str {
+        &self.key_hash
     }
 
     /// What it has logged so far.

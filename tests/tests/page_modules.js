@@ -1,8 +1,8 @@
 // Checks of the page's modules that need no page. The body of an asynchronous function: `base` is where the modules are;
 // returns what is wrong, one sentence each.
 const load = (name) => import(`${base}${name}.js`);
-const [wire, pace, ladders, qr, ledger, webrtc, quotas, helds, sketches, wheps, relays, choosing, servers] = await Promise.all(
-  ["wire", "pace", "ladder", "qr", "ledger", "webrtc", "quota", "held", "sketch", "whep", "relays", "choices", "server"].map(load),
+const [wire, pace, ladders, qr, ledger, webrtc, quotas, helds, sketches, wheps, relays, choosing, finding, servers] = await Promise.all(
+  ["wire", "pace", "ladder", "qr", "ledger", "webrtc", "quota", "held", "sketch", "whep", "relays", "choices", "findings", "server"].map(load),
 );
 const wrong = [];
 const same = (what, got, wanted) => {
@@ -447,6 +447,18 @@ const fails = (what, act, text) => {
   choose("", "f");
   await answer();
   same("one for all is newer than one for a stream", [news(), choices.concern("late")], [[":f", "+:f"], false]);
+}
+
+// What was asked for counts by the bytes that came.
+{
+  const { fetch } = window;
+  const body = '{ "sequence": 1,  "items": ["é"] }';
+  window.fetch = async () => new Response(body, { headers: { "Content-Type": "application/json" } });
+  const told = [];
+  const asked = new finding.FindingsAsked(() => servers.weighed("streams/cam/annotations"), (found) => told.push(found.items));
+  await asked.step();
+  window.fetch = fetch;
+  same("findings and their bytes", [told, asked.received, asked.bytes], [[["é"]], 1, 35]);
 }
 
 // QR codes: the Reed-Solomon example of the standard's readers, and symbols that other encoders made.

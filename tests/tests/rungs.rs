@@ -19,10 +19,15 @@ pub(crate) const PICTURE: &str = "#picture";
 
 /// Chromium with a camera of marked pictures.
 pub(crate) fn with_camera(programs: (PathBuf, PathBuf)) -> (Browser, tempfile::TempDir) {
+    with_camera_and(programs, &[])
+}
+
+/// The same with more arguments for Chromium.
+pub(crate) fn with_camera_and(programs: (PathBuf, PathBuf), more: &[String]) -> (Browser, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let film = folder.path().join("camera.y4m");
     write_camera(&film, CAMERA, FILM, 640, 480);
-    (Browser::start(programs, Some(&film)), folder)
+    (Browser::start_with(programs, Some(&film), more), folder)
 }
 
 /// Which rungs run, up and down.

@@ -177,3 +177,31 @@ async fn after_a_switch_of_the_effect_everything_begins_anew() {
     assert!(unit.is_key && unit.sequence == 5 && unit.clearance.generation() == 9, "{unit:?}");
     assert_eq!(watch.skipped(), 1);
 }
+
+#[tokio::test]
+async fn the_encoder_takes_the_newest_and_leaves_out_what_it_has_no_time_for() {
+    let live = LiveHub::new(LiveConfig::default());
+    let mut sink = sink(&live);
+    let mut watch = live.watch(&id(), Codec::Jpeg, 0).expect("watches");
+    for n in 1..=500 {
+        assert!(sink.try_consume(frame(n)).is_none());
+    }
+    while next(&mut watch).await.expect("a picture").sequence < 500 {}
+    let counters = live.counters();
+    assert_eq!(counters.encoded.get() + counters.superseded.get(), 500);
+}
+
+#[tokio::test]
+async fn viewers_who_ask_for_key_frames_all_the_time_get_one_now_and_then() {
+    for (key_gap, keys) in [(PATIENCE, 1), (Duration::ZERO, 5)] {
+        let live = LiveHub::new(LiveConfig { key_gap, ..LiveConfig::default() });
+        let mut sink = sink(&live);
+        let mut watch = live.watch(&id(), Codec::Vp8, 4).expect("watches");
+        for n in 1..=5 {
+            watch.request_key();
+            assert!(sink.try_consume(frame(n)).is_none());
+            assert_eq!(next(&mut watch).await.expect("a picture").sequence, n);
+        }
+        assert_eq!(live.counters().keys.get(), keys);
+    }
+}

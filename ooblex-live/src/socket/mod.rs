@@ -1,8 +1,8 @@
 //! `GET /ws/live` and `GET /ws/view`: video over one WebSocket, both ways. `docs/LIVE_PROTOCOL.md` has the wire.
 //!
 //! Rights are not checked here: whoever serves the router decides who gets that far, says by an
-//! [`ooblex_http::Caller`] extension who it is, and by [`MayView`] whether a publisher may see what becomes of its
-//! stream.
+//! [`ooblex_http::Caller`] extension who it is, and by [`ooblex_http::MayView`] whether a publisher may see what becomes
+//! of its stream.
 
 mod begin;
 mod climb;
@@ -31,8 +31,7 @@ use axum::routing::get;
 use http::{Extensions, HeaderMap, header};
 use ooblex_core::StreamId;
 use ooblex_core::hub::Hub;
-pub use ooblex_http::MayView;
-use ooblex_http::{Caller, Problem};
+use ooblex_http::{Caller, MayView, Problem};
 use ooblex_ingest::control::StreamControl;
 use serde::Deserialize;
 use tokio::sync::watch;

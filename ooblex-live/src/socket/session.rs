@@ -478,3 +478,26 @@ async fn or_never<T>(future: Option<impl Future<Output = T>>) -> T {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_code_of_a_close_tells_what_to_do() {
+        let code = |status, code| code_of(&Problem::new(status, code, "")).number();
+        for (status, problem, number) in [
+            (404, "unknown_stream", 1000),
+            (422, "no_common_kind", 1003),
+            (422, "bad_params", 1008),
+            (403, "right_missing", 1008),
+            (409, "name_taken", 1008),
+            (429, "too_many_streams", 1013),
+            (500, "stream_failed", 1011),
+            (503, "shutting_down", 1012),
+            (503, "busy", 1011),
+        ] {
+            assert_eq!(code(status, problem), number, "{status} {problem}");
+        }
+    }
+}

@@ -123,6 +123,13 @@ impl Client {
         }
     }
 
+    /// How many messages of a type came while others were waited for; they are forgotten.
+    pub(crate) fn heard(&mut self, kind: &str) -> usize {
+        let before = self.said.len();
+        self.said.retain(|value| value["type"] != kind);
+        before - self.said.len()
+    }
+
     /// The next picture; what else comes is kept.
     pub(crate) async fn shown(&mut self) -> (Header, Bytes) {
         if let Some(picture) = self.pictures.pop_front() {

@@ -118,6 +118,12 @@ async fn a_viewer_that_acknowledges_nothing_is_closed() {
     let (mut well, _) = Client::hello(server.address, "/ws/view?stream=cam", views(Codec::Vp8)).await;
     let (mut silent, _) = Client::hello(server.address, "/ws/view?stream=cam", views(Codec::Vp8)).await;
     let mut closed = tokio::spawn(async move { silent.closed().await });
+    let watching = tokio::spawn(async move {
+        loop {
+            let (header, _) = well.shown().await;
+            well.ack(&header).await;
+        }
+    });
     let begun = Instant::now();
     while !closed.is_finished() {
         assert!(begun.elapsed() < SOON, "it is still there");
@@ -125,13 +131,12 @@ async fn a_viewer_that_acknowledges_nothing_is_closed() {
         let (header, data) = camera.take(false);
         publisher.picture(header, &data).await;
         publisher.said("ack").await;
-        let (header, _) = well.shown().await;
-        well.ack(&header).await;
     }
     let (code, reason) = (&mut closed).await.unwrap();
     assert_eq!(code, 1002, "{reason}");
     assert!(reason.starts_with("no picture was acknowledged for 2 s"), "{reason}");
-    assert_eq!(server.sockets.report().viewing, 1, "the other viewer stays");
+    assert!(!watching.is_finished() && server.sockets.report().viewing == 1, "the other viewer stays");
+    watching.abort();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -154,4 +159,25 @@ async fn a_publisher_that_does_not_wait_for_acknowledgements_is_closed_at_twice_
     let (header, data) = Camera::new(Codec::Vp8).take(true);
     other.picture(header, &data).await;
     assert_eq!(other.said("ack").await["frame"], 1, "the other publisher goes on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_asks_and_never_reads_is_let_go_before_much_waits_for_it() {
+    let mut config = SocketConfig::default();
+    config.stalled_after = Duration::from_secs(600);
+    let server = Server::with(config).await;
+    let (_publisher, _) = Client::hello(server.address, "/ws/live?stream=cam", publishes(Codec::Jpeg)).await;
+    let mut deaf = deaf(server.address).await;
+    let begun = Instant::now();
+    while server.sockets.report().viewing == 0 {
+        assert!(begun.elapsed() < SOON, "it is not there");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let ping = json!({"type": "ping", "t": "x".repeat(60_000)}).to_string();
+    // No faster than messages are read. Each is answered with as many bytes.
+    while server.sockets.report().viewing > 0 {
+        assert!(begun.elapsed() < SOON, "it is still there");
+        let _ = deaf.send(Message::Text(ping.clone().into())).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }

@@ -1,10 +1,14 @@
 //! Publishers: what they send is the stream, in order; what cannot be used is said so; and they get their stream back.
 
+use std::time::{Duration, Instant};
+
 use ooblex_live::Codec;
 use ooblex_live::protocol::Header;
 use ooblex_live::socket::SocketConfig;
 use serde_json::{Value, json};
-use std::time::Duration;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::client::{Came, Camera, Client, Screen, now_us};
 use crate::server::Server;
@@ -228,12 +232,51 @@ async fn a_stream_ends_with_its_publisher_and_after_a_while_without_it() {
         client.picture(header, &data).await;
         viewer.shown().await;
         if clean {
-            client.send(tokio_tungstenite::tungstenite::Message::Close(None)).await;
+            client.send(Message::Close(None)).await;
         }
         drop(client);
         assert!(viewer.said("end").await["reason"].as_str().unwrap().contains("cam"));
         assert_eq!(viewer.closed().await.0, 1000);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_waits_for_a_publisher_that_closes_because_something_broke() {
+    let server = Server::start().await;
+    let (mut client, welcome) = Client::hello(server.address, "/ws/live", publishes(Codec::Vp8)).await;
+    let (header, data) = Camera::new(Codec::Vp8).take(true);
+    client.picture(header, &data).await;
+    assert_eq!(client.said("ack").await["frame"], 1);
+    let frame = CloseFrame { code: CloseCode::Library(4000), reason: "the camera was unplugged".into() };
+    client.send(Message::Close(Some(frame))).await;
+    client.closed().await;
+    let mut hello = publishes(Codec::Vp8);
+    hello["resume"] = welcome["resume"].clone();
+    let (mut again, _) = Client::hello(server.address, "/ws/live", hello).await;
+    again.picture(header, &data).await;
+    assert_eq!(again.said("ack").await["frame"], 2, "the stream goes on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn key_frames_are_asked_for_until_one_comes_but_not_all_the_time() {
+    let server = Server::start().await;
+    let (mut client, _) = Client::hello(server.address, "/ws/live?stream=cam", publishes(Codec::Vp8)).await;
+    let mut camera = Camera::new(Codec::Vp8);
+    camera.take(true);
+    let begun = Instant::now();
+    for _ in 0..50 {
+        let (header, data) = camera.take(false);
+        client.picture(header, &data).await;
+        assert_eq!(client.said("ack").await["dropped"], "no_key");
+    }
+    client.say(json!({"type": "ping"})).await;
+    client.said("pong").await;
+    let asked = client.heard("key");
+    let most = 1 + begun.elapsed().as_millis() / 500;
+    assert!((1..=most).contains(&(asked as u128)), "{asked} times in {:?}", begun.elapsed());
+    // Without another picture, too.
+    client.said("key").await;
+    client.said("key").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -120,6 +120,22 @@ async fn numbers_rise_by_one_and_no_more_are_on_their_way_than_agreed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_picture_may_have_so_many_bytes_and_no_more() {
+    // Less than a text may have, so that the message as a whole is not too large.
+    let mut config = SocketConfig::default();
+    config.pictures.max_bytes = 1000;
+    let server = Server::with(config).await;
+    let hello = json!({"type": "hello", "publish": {"codecs": ["jpeg"]}});
+    let (mut client, welcome) = Client::hello(server.address, "/ws/live?stream=a", hello).await;
+    assert_eq!(welcome["publish"]["max_bytes"], 1000);
+    let header = Header { codec: Codec::Jpeg, is_key: true, sequence: 1, captured_us: 0 };
+    client.picture(header, &[0; 1000]).await;
+    assert_eq!(client.said("ack").await["dropped"], "undecodable");
+    client.picture(Header { sequence: 2, ..header }, &[0; 1001]).await;
+    assert_eq!(client.closed().await, (1009, "a picture may have 1000 bytes".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn messages_and_connections_are_limited() {
     let mut config = SocketConfig::default();
     (config.max_sessions, config.max_sessions_per_caller) = (3, 2);
