@@ -205,13 +205,16 @@ impl Keeper {
 
     /// What there is now, with the time left open.
     fn observe(&self, effects: &EffectControl, hub: &Hub, tunnel: &TunnelHub) -> Checkpoint {
+        // One after the other: in one expression the first lock would be held while the second one is asked for.
+        let totals = self.state().tally.observe(hub);
+        let tunnels = self.state().usage.observe(tunnel, Month::of(SystemTime::now()));
         Checkpoint {
             saved_ms: 0,
             settings: self.settings.clone(),
             effects: effects.kept(),
             streams: hub.streams().iter().map(|stream| stream.id().to_string()).collect(),
-            totals: self.state().tally.observe(hub),
-            tunnels: self.state().usage.observe(tunnel, Month::of(SystemTime::now())),
+            totals,
+            tunnels,
         }
     }
 
