@@ -89,8 +89,9 @@ impl Client {
 
     /// The next thing that comes.
     pub(crate) async fn next(&mut self) -> Came {
+        let soon = tokio::time::Instant::now() + SOON;
         loop {
-            let message = tokio::time::timeout(SOON, self.socket.next()).await.expect("something soon");
+            let message = tokio::time::timeout_at(soon, self.socket.next()).await.expect("something soon");
             match message {
                 Some(Ok(Message::Text(text))) => return Came::Said(serde_json::from_str(&text).unwrap()),
                 Some(Ok(Message::Binary(message))) => {
@@ -148,10 +149,12 @@ impl Client {
 
     /// How the socket is closed; everything before is passed over.
     pub(crate) async fn closed(&mut self) -> (u16, String) {
+        let begun = Instant::now();
         loop {
             if let Came::Closed(code, reason) = self.next().await {
                 return (code, reason);
             }
+            assert!(begun.elapsed() < 2 * SOON, "it is still open");
         }
     }
 
