@@ -131,6 +131,11 @@ impl Client {
         before - self.said.len()
     }
 
+    /// How many pictures came while something else was waited for.
+    pub(crate) fn waiting(&self) -> usize {
+        self.pictures.len()
+    }
+
     /// The next picture; what else comes is kept.
     pub(crate) async fn shown(&mut self) -> (Header, Bytes) {
         if let Some(picture) = self.pictures.pop_front() {
