@@ -126,7 +126,7 @@ class App {
     this.effects = new EffectPanel(places, (chain, params) => this.apply(chain, params));
     this.choices = new Choices({
       send: switchEffect,
-      isThere: (id) => this.status?.streams.some((s) => s.id === id && s.state !== "ended") ?? false,
+      isThere: (id) => this.isOpen(id),
       taken: (id, choice) => {
         say("");
         const { status } = this;
@@ -250,6 +250,11 @@ class App {
     return this.status?.streams.find((s) => s.id === ownStream());
   }
 
+  /** Whether there is such a stream, and it goes on. @param {string | null} id */
+  isOpen(id) {
+    return this.status?.streams.some((s) => s.id === id && s.state !== "ended") ?? false;
+  }
+
   /** Between two ways up the own stream is nobody's: there is nothing to ask for. @param {string | null} id */
   isBetween(id) {
     return id === ownStream() && this.publisher.running && this.ways.up?.phase !== "running";
@@ -278,8 +283,7 @@ class App {
       else this.stage.veil("waiting", "Waiting for the first picture to come back");
       return;
     }
-    const known = this.status?.streams.some((s) => s.id === id && s.state !== "ended");
-    this.watcher.show(known && !this.isBetween(id) ? id : null);
+    this.watcher.show(this.isOpen(id) && !this.isBetween(id) ? id : null);
     if (id === null) this.stage.veil("waiting", "Nothing is live yet. Start the camera, or publish from elsewhere.");
   }
 

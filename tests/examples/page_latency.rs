@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use ooblex_tests::browser::{Browser, installed, write_camera};
 use ooblex_tests::link::{Line, Link};
 use ooblex_tests::server::Server;
+use ooblex_tests::tools::cpu_seconds;
 use ooblex_tests::wait_for;
 
 const LINE: Line = Line { delay: Duration::from_millis(40), bytes_per_second: 1_000_000 };
@@ -61,20 +62,13 @@ fn options() -> Result<Options, String> {
 }
 
 /// Seconds of CPU that the processes have taken so far whose command line has a word in it.
-fn cpu_seconds(word: &str) -> f64 {
-    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
-    let mine = processes.filter(|path| {
-        let line = std::fs::read(path.join("cmdline")).unwrap_or_default();
+fn cpu_seconds_of(word: &str) -> f64 {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mine = processes.filter(|entry| {
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
         String::from_utf8_lossy(&line).contains(word)
     });
-    let ticks = mine.filter_map(|path| {
-        let stat = std::fs::read_to_string(path.join("stat")).ok()?;
-        // After the name, which may have spaces: the 12th and 13th are user and system time (proc_pid_stat(5)).
-        let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
-        Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
-    });
-    // Ticks are of 10 ms wherever Linux runs today.
-    ticks.sum::<u64>() as f64 / 100.0
+    mine.filter_map(|entry| cpu_seconds(entry.file_name().to_str()?.parse().ok()?)).sum()
 }
 
 fn main() -> Result<(), String> {
@@ -103,7 +97,7 @@ fn main() -> Result<(), String> {
     // The first seconds are those of starting.
     sleep(Duration::from_secs(5));
     let words = ["chromium", "ooblex-colab"];
-    let (before, at) = (words.map(cpu_seconds), Instant::now());
+    let (before, at) = (words.map(cpu_seconds_of), Instant::now());
     let end = at + Duration::from_secs(options.seconds);
     while Instant::now() < end {
         match &link {
@@ -115,7 +109,7 @@ fn main() -> Result<(), String> {
         }
     }
     let took = at.elapsed().as_secs_f64();
-    let after = words.map(cpu_seconds);
+    let after = words.map(cpu_seconds_of);
     let text = |id: &str| browser.run(&format!("return document.getElementById('{id}').innerText"));
     println!("{}x{} {} {}", width, options.height, options.codec, options.effect);
     for id in ["age50", "age99", "fps-in", "fps-out", "size", "drops", "stages"] {

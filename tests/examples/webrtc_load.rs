@@ -18,6 +18,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use ooblex_tests::http;
 use ooblex_tests::multipart::{Part, Viewer};
+use ooblex_tests::tools::cpu_seconds;
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::configuration::interceptor_registry::{Registry, register_default_interceptors};
 use rtc::peer_connection::configuration::media_engine::MediaEngine;
@@ -207,14 +208,6 @@ impl Sender {
         }
         Ok(at)
     }
-}
-
-/// User and system time of a process in seconds (proc(5): fields 14 and 15 of `stat`, in hundredths).
-fn cpu_seconds(pid: u32) -> Option<f64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, rest) = stat.rsplit_once(')')?;
-    let fields: Vec<&str> = rest.split_whitespace().collect();
-    Some((fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?) / 100.0)
 }
 
 fn percentile(sorted: &[f64], part: f64) -> f64 {

@@ -18,6 +18,14 @@ pub fn python() -> Option<PathBuf> {
     Some(root().join(".venv/bin/python")).filter(|path| path.exists())
 }
 
+/// User and system time of a process in seconds (proc(5): fields 14 and 15 of `stat`, in hundredths).
+pub fn cpu_seconds(pid: u32) -> Option<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, rest) = stat.rsplit_once(')')?;
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    Some((fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?) / 100.0)
+}
+
 /// A process that is killed when this goes away.
 #[derive(Debug)]
 pub struct Process(pub Child);

@@ -14,13 +14,19 @@ const NOTE_PRESSED: &str = "window.pressed = []; \
     new MutationObserver((all) => all.forEach(({ target }) => pressed.push([target.dataset.effect, target.ariaPressed]))) \
     .observe(document.querySelector('#gallery'), { subtree: true, attributeFilter: ['aria-pressed'] }); return null";
 
-/// Whether an effect is shown as chosen, and was all the time since it was clicked.
-fn is_kept(browser: &Browser, effect: &str) -> bool {
+/// Checks that an effect is shown as chosen, and was all the time since it was clicked.
+#[track_caller]
+fn assert_kept(browser: &Browser, effect: &str) {
     let script = format!(
         "const lost = pressed.some(([name, is]) => name === '{effect}' && is === 'false' && (pressed.length = 1)); \
          return !lost && document.querySelector('#gallery [data-effect={effect}]').ariaPressed === 'true'"
     );
-    browser.run(&script) == true
+    assert!(browser.run(&script) == true, "{}", browser.run("return pressed"));
+}
+
+#[track_caller]
+fn wait_for_effect(server: &Server, effect: &str) {
+    wait_for(&format!("{effect} for all"), || (server.json("/status")["effect"] == effect).then_some(()));
 }
 
 /// Waits until the page has asked for the state this often from now on.
@@ -50,7 +56,7 @@ fn what_is_chosen_before_the_camera_starts_is_what_it_starts_with() {
     let begun = server.wait_for_stream(&stream, "the camera", |_| true);
     assert_eq!(begun["effect"], "grayscale", "from the first frame on");
     wait_for("the picture", || browser.mark(PICTURE).filter(|(_, colour)| *colour < 3.0));
-    assert!(is_kept(&browser, "grayscale"), "{}", browser.run("return pressed"));
+    assert_kept(&browser, "grayscale");
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 
@@ -67,13 +73,13 @@ fn what_is_chosen_for_one_stream_waits_for_it() {
     browser.run(NOTE_PRESSED);
     choose(&browser, "grayscale");
     wait_for_polls(&browser, 2);
-    assert!(is_kept(&browser, "grayscale"), "{}", browser.run("return pressed"));
+    assert_kept(&browser, "grayscale");
     assert_eq!(server.stream("other").unwrap()["effect"], "none", "it is not for all");
     let _late = Publisher::start(server.addr, "late", 3, Plan::default());
     server.wait_for_stream("late", "its effect", |stream| stream["effect"] == "grayscale");
     assert_eq!(server.stream("other").unwrap()["effect"], "none", "it is for one");
     wait_for_polls(&browser, 2);
-    assert!(is_kept(&browser, "grayscale"), "{}", browser.run("return pressed"));
+    assert_kept(&browser, "grayscale");
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 
@@ -93,7 +99,7 @@ fn an_answer_from_before_a_choice_does_not_undo_it() {
     wait_for("an answer", || (browser.run("return window.held") == 1).then_some(()));
     browser.run(NOTE_PRESSED);
     choose(&browser, "grayscale");
-    wait_for("the server", || (server.json("/status")["effect"] == "grayscale").then_some(()));
+    wait_for_effect(&server, "grayscale");
     wait_for("its answer", || {
         let asked = "return performance.getEntriesByType('resource').some(({ name, responseEnd }) => \
             name.endsWith('/effect') && responseEnd > 0)";
@@ -101,7 +107,7 @@ fn an_answer_from_before_a_choice_does_not_undo_it() {
     });
     browser.run("window.letGo(); return null");
     wait_for_polls(&browser, 2);
-    assert!(is_kept(&browser, "grayscale"), "{}", browser.run("return pressed"));
+    assert_kept(&browser, "grayscale");
 }
 
 #[test]
@@ -121,9 +127,9 @@ fn an_effect_that_takes_long_to_load_is_waited_for() {
     );
     browser.run(NOTE_PRESSED);
     choose(&browser, "grayscale");
-    wait_for("the effect", || (server.json("/status")["effect"] == "grayscale").then_some(()));
+    wait_for_effect(&server, "grayscale");
     wait_for_polls(&browser, 2);
-    assert!(is_kept(&browser, "grayscale"), "{}", browser.run("return pressed"));
+    assert_kept(&browser, "grayscale");
     assert_eq!(text(&browser, "#message"), "");
     assert_eq!(generation(), before + 1, "it was asked for once");
 }
@@ -136,7 +142,7 @@ fn what_the_server_refuses_is_said_and_taken_back() {
     browser.open(&server.url("/"));
     choose(&browser, "overlay");
     let colour = "#chain input[type=text]";
-    wait_for("the effect", || (server.json("/status")["effect"] == "overlay").then_some(()));
+    wait_for_effect(&server, "overlay");
     let write = format!(
         "const input = document.querySelector({}); if (!input) return false; input.value = 'nonsense'; \
          input.dispatchEvent(new Event('change', {{ bubbles: true }})); return true",
@@ -150,6 +156,6 @@ fn what_the_server_refuses_is_said_and_taken_back() {
     assert_eq!(text(&browser, "#message"), said, "it stays said");
     // What is chosen next goes its way.
     choose(&browser, "grayscale");
-    wait_for("the next one", || (server.json("/status")["effect"] == "grayscale").then_some(()));
+    wait_for_effect(&server, "grayscale");
     wait_for("no complaint", || text(&browser, "#message").is_empty().then_some(()));
 }

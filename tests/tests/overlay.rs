@@ -1,7 +1,7 @@
 //! Detectors draw on the page's own picture: what was found in a frame is drawn on that frame.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -95,6 +95,14 @@ fn drawn(browser: &Browser, pictures: usize) -> Vec<Drawn> {
     drawn
 }
 
+/// Chromium with a camera of faces.
+fn with_faces(programs: (PathBuf, PathBuf)) -> (Browser, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let film = folder.path().join("faces.y4m");
+    write_faces(&film);
+    (Browser::start(programs, Some(&film)), folder)
+}
+
 /// Switches to drawing here, as soon as that is offered.
 #[track_caller]
 fn click_draw_here(browser: &Browser) {
@@ -109,10 +117,7 @@ fn click_draw_here(browser: &Browser) {
 fn alignment(forced: &str, ways: [&str; 2], pictures: usize) {
     let Some(programs) = installed() else { skip!("Chromium or chromedriver is not installed") };
     let server = Server::start(&["--model-name", "face_detection"]);
-    let folder = tempfile::tempdir().unwrap();
-    let film = folder.path().join("faces.y4m");
-    write_faces(&film);
-    let browser = Browser::start(programs, Some(&film));
+    let (browser, _film) = with_faces(programs);
     browser.open(&server.url(&format!("/?transport={forced}")));
     click(&browser, "#camera");
     let stream = own_stream(&browser);
@@ -188,10 +193,7 @@ fn lines_join_the_points_of_a_mesh() {
     const LINES: u64 = 1322;
     let Some(programs) = installed() else { skip!("Chromium or chromedriver is not installed") };
     let server = Server::start(&["--model-name", "face_mesh"]);
-    let folder = tempfile::tempdir().unwrap();
-    let film = folder.path().join("faces.y4m");
-    write_faces(&film);
-    let browser = Browser::start(programs, Some(&film));
+    let (browser, _film) = with_faces(programs);
     browser.open(&server.url("/?transport=ws"));
     browser.run(
         "const { prototype } = CanvasRenderingContext2D; const { lineTo } = prototype; window.lines = 0; \

@@ -5,15 +5,16 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 
 use crate::tunnel::{Count, TunnelHub};
 
 /// A month of the calendar in UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Month {
-    year: u64,
+    year: i32,
     /// From 1 on.
-    month: u64,
+    month: u8,
 }
 
 /// What has passed the tunnel of one provider in a month.
@@ -32,15 +33,9 @@ pub(super) struct Usage(BTreeMap<String, Used>);
 impl Month {
     pub(super) fn of(time: SystemTime) -> Self {
         let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-        // Years are taken from March on, so that the day that comes every four years is their last, and in 400 years
-        // there are always as many days.
-        let days = seconds / 86_400 + 719_468;
-        let (era, of_era) = (days / 146_097, days % 146_097);
-        let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-        let day = of_era - (365 * year + year / 4 - year / 100);
-        let from_march = (5 * day + 2) / 153;
-        let (month, next) = if from_march < 10 { (from_march + 3, 0) } else { (from_march - 9, 1) };
-        Self { year: era * 400 + year + next, month }
+        let seconds = i64::try_from(seconds).unwrap_or_default();
+        let date = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        Self { year: date.year(), month: date.month().into() }
     }
 }
 
